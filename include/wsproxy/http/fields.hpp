@@ -1,0 +1,110 @@
+// The field lines of a head, in their order and with their bytes as received.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wsproxy {
+
+/// One field line (RFC 9110 section 5). The views are valid until the `fields` they come from changes.
+struct field {
+  std::string_view name;
+  std::string_view value;
+};
+
+/// Equality of field names and tokens: ASCII, without case.
+bool iequals(std::string_view a, std::string_view b) noexcept;
+
+/// Without leading and trailing space and tab (RFC 9110 section 5.6.3, OWS).
+std::string_view trim(std::string_view) noexcept;
+
+/// True for one or more token characters (RFC 9110 section 5.6.2).
+bool is_token(std::string_view) noexcept;
+
+/// An ordered multimap of field lines. Names compare without case; names, values and
+/// order are kept byte for byte. One allocation for the text, one for the index.
+class fields {
+ public:
+  class const_iterator {
+   public:
+    using iterator_category = std::forward_iterator_tag;
+    using value_type = field;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = field;
+    const_iterator() = default;
+    const_iterator(const fields* all, std::size_t at) : all_(all), at_(at) {}
+    field operator*() const { return (*all_)[at_]; }
+    const_iterator& operator++() { ++at_; return *this; }
+    const_iterator operator++(int) { auto old = *this; ++at_; return old; }
+    bool operator==(const const_iterator&) const = default;
+   private:
+    const fields* all_ = nullptr;
+    std::size_t at_ = 0;
+  };
+
+  fields() = default;
+  fields(std::initializer_list<field> lines) { for (const auto& line : lines) add(line.name, line.value); }
+
+  /// Appends a line. The value is stored without surrounding space and tab.
+  /// Arguments may be views into this object.
+  void add(std::string_view name, std::string_view value);
+  /// Replaces the first line of that name and removes the others; appends if there is none.
+  void set(std::string_view name, std::string_view value);
+  /// Removes every line of that name; returns how many there were.
+  std::size_t erase(std::string_view name);
+  /// Removes the lines for which `test(field)` is true.
+  template <class Test> void erase_if(Test test);
+  void clear() noexcept;
+  void reserve(std::size_t lines, std::size_t bytes);
+
+  std::size_t size() const noexcept { return lines_.size(); }
+  bool empty() const noexcept { return lines_.empty(); }
+  field operator[](std::size_t at) const noexcept;
+  const_iterator begin() const noexcept { return {this, 0}; }
+  const_iterator end() const noexcept { return {this, lines_.size()}; }
+
+  /// The first line's value; nothing if there is none.
+  std::optional<std::string_view> find(std::string_view name) const noexcept;
+  /// The first line's value, or an empty view.
+  std::string_view value_or_empty(std::string_view name) const noexcept { return find(name).value_or(std::string_view{}); }
+  std::size_t count(std::string_view name) const noexcept;
+  /// All values of that name, joined by ", " (RFC 9110 section 5.3); empty if there is none.
+  std::string joined(std::string_view name) const;
+  /// True if the comma-separated list that all lines of that name make has this element (without case).
+  bool has_token(std::string_view name, std::string_view token) const noexcept;
+
+  bool operator==(const fields& other) const noexcept;
+
+ private:
+  struct line { std::uint32_t name, name_size, value, value_size; };
+  std::string text_;
+  std::vector<line> lines_;
+};
+
+/// Calls `visit(element)` for every non-empty element of a comma-separated list (RFC 9110 section 5.6.1).
+/// Stops early when `visit` returns false. Quoted strings are not interpreted: the lists of a
+/// handshake (Connection, Upgrade, Sec-WebSocket-Protocol) are lists of tokens.
+template <class Visit> void for_each_element(std::string_view list, Visit visit) {
+  while (!list.empty()) {
+    const auto comma = list.find(',');
+    const auto element = trim(list.substr(0, comma));
+    if (!element.empty() && !visit(element)) return;
+    if (comma == std::string_view::npos) return;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+template <class Test> void fields::erase_if(Test test) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i != lines_.size(); ++i)
+    if (!test((*this)[i])) lines_[kept++] = lines_[i];
+  lines_.resize(kept);
+}
+
+}  // namespace wsproxy

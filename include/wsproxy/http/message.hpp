@@ -1,0 +1,42 @@
+// The heads of HTTP/1 messages (RFC 9112): start line and fields, no body.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <wsproxy/http/fields.hpp>
+
+namespace wsproxy {
+
+enum class http_version { http_1_0, http_1_1 };
+
+/// A request's head. A host that has parsed a request itself fills this in; the
+/// fields keep the order and bytes of the wire.
+struct request_head {
+  std::string method;
+  std::string target;  ///< as received: origin-form, absolute-form or "*"
+  http_version version = http_version::http_1_1;
+  wsproxy::fields fields;
+};
+
+/// A response's head.
+struct response_head {
+  int status = 0;
+  std::string reason;
+  http_version version = http_version::http_1_1;
+  wsproxy::fields fields;
+};
+
+/// The bytes of a head, blank line included. Appends to `out`. A name, value, method, target or
+/// reason with CR, LF or NUL throws std::invalid_argument: nothing may smuggle a line.
+void serialize(const request_head&, std::string& out);
+void serialize(const response_head&, std::string& out);
+
+/// A complete small response with Content-Length (and none for 1xx, 204, 304).
+/// `fields` come before Content-Length; `close` adds `Connection: close`.
+std::string make_response(int status, std::string_view body, const fields& extra = {}, bool close = false);
+
+/// The reason phrase a status is sent with, in nginx's words where it has one; "" for unknown codes.
+std::string_view reason_phrase(int status) noexcept;
+
+}  // namespace wsproxy

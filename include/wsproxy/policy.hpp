@@ -1,0 +1,126 @@
+// What the user may choose: times, heartbeat, limits, retries.
+//
+// Plain aggregates with documented defaults; every duration's zero means
+// "off". They are validated when a route is built from them (std::invalid_argument
+// names the member). All of them are immutable while an exchange uses them.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace wsproxy {
+
+using duration = std::chrono::milliseconds;
+/// Time points are an argument everywhere below `proxy/`; nothing there reads a clock.
+using time_point = std::chrono::steady_clock::time_point;
+
+/// The timers of one exchange. nginx's directive of the same meaning is in brackets.
+struct timeouts {
+  /// Accept, or the first byte of a later request, to the end of the head;
+  /// then the connection is closed silently. [client_header_timeout]
+  duration client_head = std::chrono::seconds(60);
+  /// A response was sent and no further request began; closed silently. [keepalive_timeout]
+  duration keep_alive = std::chrono::seconds(75);
+  /// Request body bytes are awaited; each byte restarts it; 408, closed. [client_body_timeout]
+  duration client_body = std::chrono::seconds(60);
+  /// One connection attempt; then the next backend, else 504. [proxy_connect_timeout]
+  duration connect = std::chrono::seconds(60);
+  /// The request was sent and the upstream is silent; each read restarts it.
+  /// Before the response head: next backend, else 504; inside the body: both sides are closed. [proxy_read_timeout]
+  duration response = std::chrono::seconds(60);
+  /// A write waits and the peer takes nothing; progress restarts it; both sides are closed.
+  /// [send_timeout, proxy_send_timeout]
+  duration send_stall = std::chrono::seconds(60);
+  /// A tunnel on which neither side sent a byte; bytes we write do not count; both sides are closed.
+  /// [proxy_read_timeout, which in a tunnel is renewed by either direction]
+  duration idle = std::chrono::seconds(60);
+  /// One side has sent FIN and the other no byte since; takes over from `idle`; both sides are closed.
+  duration half_close = std::chrono::seconds(30);
+  /// A tunnel's age, at which it is drained with Close 1001.
+  duration max_lifetime = duration::zero();
+  /// Plus or minus this share of `max_lifetime`, drawn per tunnel: 0 … 1.
+  double max_lifetime_jitter = 0;
+  /// A Close of ours is due inside a frame: how long to wait for its end before a bare FIN.
+  duration boundary_wait = std::chrono::seconds(5);
+  /// Our Close was sent: how long to wait for the peer's before FIN.
+  duration close_wait = std::chrono::seconds(5);
+  /// FIN was sent: how long to read on, so that what was sent is not lost to a reset,
+  /// before the connection is closed. [lingering_timeout]
+  duration linger = std::chrono::seconds(5);
+
+  bool operator==(const timeouts&) const = default;
+};
+
+/// Pings of the proxy's own, at frame boundaries, so that a silent tunnel stays open
+/// and a dead peer is noticed (RFC 6455 section 5.5.2).
+struct heartbeat {
+  /// A side silent for this long is sent a ping. Zero: no heartbeat.
+  duration interval = duration::zero();
+  /// A ping unanswered (by any byte of that side) for this long: that side is dead.
+  duration timeout = std::chrono::seconds(10);
+  bool downstream = true;  ///< ping clients
+  bool upstream = true;    ///< ping backends
+
+  bool operator==(const heartbeat&) const = default;
+};
+
+/// How much of RFC 6455 section 5 the tunnel looks at.
+enum class frames {
+  off,      ///< bytes are opaque: no heartbeat, no Close of ours
+  observe,  ///< headers are followed; the first illegal one makes that direction opaque for good
+  enforce,  ///< the first illegal one ends the tunnel with Close 1002
+};
+
+/// Bounds. Zero is unlimited, unless said otherwise.
+struct limits {
+  std::uint64_t request_body = 1 << 20;   ///< announced or counted; 413. [client_max_body_size]
+  std::size_t early_bytes = 64 * 1024;    ///< after the request head and before the 101
+  std::uint64_t message = 0;              ///< a WebSocket message, as it is on the wire; Close 1009
+  std::uint64_t frame = 0;                ///< one frame's announced payload; Close 1009
+
+  bool operator==(const limits&) const = default;
+};
+
+/// When another backend is asked. [proxy_next_upstream and its family]
+struct retry {
+  enum condition : unsigned {
+    error = 1u << 0,           ///< refused, reset, or closed before a head
+    timeout = 1u << 1,         ///< connect or response timed out before a head
+    invalid_header = 1u << 2,  ///< the answer is no response, or a 101 that fails its check
+    http_500 = 1u << 3,
+    http_502 = 1u << 4,
+    http_503 = 1u << 5,
+    http_504 = 1u << 6,
+    http_403 = 1u << 7,
+    http_404 = 1u << 8,
+    http_429 = 1u << 9,
+    non_idempotent = 1u << 10,  ///< also POST, LOCK and PATCH once their request was sent
+  };
+  unsigned on = error | timeout;
+  unsigned tries = 0;               ///< attempts at most; zero: as many as there are backends
+  duration within = duration::zero();  ///< no new attempt later than this after the first
+
+  bool operator==(const retry&) const = default;
+};
+
+/// What counts as a WebSocket handshake, and who may make one.
+struct upgrade_policy {
+  /// False: nothing is upgraded; a handshake goes on as a plain request without `Upgrade`.
+  bool allowed = true;
+  /// `Upgrade: websocket` without `Connection: upgrade` counts as a wish too.
+  bool lenient_connection = false;
+  /// If not empty, `Origin` must equal one of these (compared without case), else 403.
+  /// CORS does not protect WebSockets; this does (RFC 6455 section 10.2).
+  std::vector<std::string> origins{};
+
+  bool operator==(const upgrade_policy&) const = default;
+};
+
+/// Throws std::invalid_argument naming the member that is negative or out of range.
+void validate(const timeouts&);
+void validate(const heartbeat&);
+
+}  // namespace wsproxy

@@ -1,0 +1,69 @@
+// One backend of an upstream: where it is, what it may carry, what it carries now.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <wsproxy/policy.hpp>
+
+namespace wsproxy {
+
+/// Where a backend listens.
+struct address {
+  enum class family { ip, unix_socket, name } kind = family::name;
+  std::string host;        ///< "10.0.0.1", "::1", "backend.internal", or a socket's path
+  std::uint16_t port = 0;  ///< not for unix_socket
+
+  /// Reads `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`. Port 80 if there is none.
+  /// Throws std::invalid_argument naming the text.
+  static address parse(std::string_view text);
+  std::string to_string() const;
+  bool operator==(const address&) const = default;
+};
+
+/// What is configured of a backend. [the parameters of nginx's `server` in an upstream block]
+struct backend_options {
+  /// The text that names it: hash rings are built from this, byte for byte, as nginx does.
+  /// Also its address, unless `at` has a host.
+  std::string name;
+  address at{};                ///< where to connect, when that is not what `name` says (a resolved host)
+  unsigned weight = 1;         ///< its share
+  unsigned max_conns = 0;      ///< tunnels and requests at most; 0: unlimited
+  unsigned max_fails = 1;      ///< failures within fail_timeout that take it out; 0: never
+  duration fail_timeout = std::chrono::seconds(10);  ///< whole seconds, as nginx counts
+  bool backup = false;         ///< used only when no other is usable
+  bool down = false;           ///< never used
+
+  bool operator==(const backend_options&) const = default;
+};
+
+/// A backend's live object. Shared: it survives every reconfiguration that keeps its name and address,
+/// so that its counters do. Counters may be read from any thread.
+class backend {
+ public:
+  explicit backend(backend_options);
+
+  const backend_options& options() const noexcept { return options_; }
+  const std::string& name() const noexcept { return options_.name; }
+  const wsproxy::address& address() const noexcept { return options_.at; }
+
+  /// Leases alive now: exchanges and tunnels.
+  std::uint32_t active() const noexcept { return active_.load(std::memory_order_relaxed); }
+  /// Leases ever given, and those reported as failed.
+  std::uint64_t picked() const noexcept { return picked_.load(std::memory_order_relaxed); }
+  std::uint64_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class upstream;
+  friend class lease;
+  friend class balancer_view;
+  const backend_options options_;
+  std::atomic<std::uint32_t> active_{0};
+  std::atomic<std::uint64_t> picked_{0};
+  std::atomic<std::uint64_t> failed_{0};
+};
+
+}  // namespace wsproxy

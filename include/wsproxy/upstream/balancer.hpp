@@ -1,0 +1,105 @@
+// Which backend? The interface a balancing method implements.
+//
+// A balancer of your own in ten lines:
+//
+//   class first_usable : public wsproxy::balancer {
+//     std::optional<std::size_t> pick(wsproxy::pick_request& request) override {
+//       for (auto i : request.usable()) return i;
+//       return std::nullopt;
+//     }
+//   };
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <wsproxy/http/message.hpp>
+#include <wsproxy/policy.hpp>
+#include <wsproxy/upstream/backend.hpp>
+#include <wsproxy/upstream/health.hpp>
+
+namespace wsproxy {
+
+/// What one request remembers over its attempts: which backends it has tried, and whatever a
+/// method needs to go on where it stopped (nginx's ring walk). Lives as long as the request.
+struct pick_state {
+  std::vector<bool> tried;       ///< by index; kept by the upstream
+  bool on_backups = false;       ///< kept by the upstream: the primaries are used up
+  std::uint32_t hash = 0;        ///< the method's own
+  unsigned tries = 0;            ///< the method's own
+  bool begun = false;            ///< the method's own: false at a request's first pick
+};
+
+/// What a balancer sees. All backends of one tier (the primaries, or the backups), in configured order.
+class pick_request {
+ public:
+  struct entry { std::shared_ptr<backend> which; health state; };
+
+  pick_request(std::span<entry> all, pick_state& state, time_point now, std::uint64_t version, std::uint32_t random)
+      : state(state), now(now), version(version), random(random), all_(all) {}
+
+  const request_head* head = nullptr;   ///< may be null: a pick without a request
+  std::string_view client;              ///< the client's address as text, without port
+  std::string_view hash_key;            ///< what hash methods use
+  pick_state& state;
+  const time_point now;
+  const std::uint64_t version;          ///< changes whenever the list does: rebuild what was derived from it
+  const std::uint32_t random;           ///< a fresh random number
+
+  std::size_t size() const noexcept { return all_.size(); }
+  const backend& at(std::size_t i) const noexcept { return *all_[i].which; }
+  /// The method's and health's numbers of backend i: current and effective weight.
+  health& weights(std::size_t i) noexcept { return all_[i].state; }
+  /// Not tried by this request, not down, not failed out, not at max_conns. All methods share this test.
+  bool usable(std::size_t i) const noexcept;
+
+  /// The usable ones, in order: `for (auto i : request.usable())`.
+  class usable_range {
+   public:
+    class iterator {
+     public:
+      using value_type = std::size_t;
+      using difference_type = std::ptrdiff_t;
+      iterator() = default;
+      iterator(const pick_request* of, std::size_t at) : of_(of), at_(at) { skip(); }
+      std::size_t operator*() const { return at_; }
+      iterator& operator++() { ++at_; skip(); return *this; }
+      iterator operator++(int) { auto old = *this; ++*this; return old; }
+      bool operator==(const iterator&) const = default;
+     private:
+      void skip() { while (at_ != of_->size() && !of_->usable(at_)) ++at_; }
+      const pick_request* of_ = nullptr;
+      std::size_t at_ = 0;
+    };
+    explicit usable_range(const pick_request* of) : of_(of) {}
+    iterator begin() const { return {of_, 0}; }
+    iterator end() const { return {of_, of_->size()}; }
+   private:
+    const pick_request* of_;
+  };
+  usable_range usable() const noexcept { return usable_range(this); }
+
+ private:
+  std::span<entry> all_;
+};
+
+/// A balancing method. Called by its upstream under that upstream's lock: `pick` needs no lock of its
+/// own, must not block, and must not call back into the upstream. One object serves one upstream.
+class balancer {
+ public:
+  virtual ~balancer() = default;
+  /// The index of the backend to use; it must be usable. Nothing: no backend can be used.
+  virtual std::optional<std::size_t> pick(pick_request&) = 0;
+  /// False if the method cannot have backups (nginx refuses `backup` with hash, ip_hash and random).
+  virtual bool allows_backups() const noexcept { return true; }
+};
+
+/// A balancer from a function `optional<size_t>(pick_request&)`.
+std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
+
+}  // namespace wsproxy

@@ -1,0 +1,42 @@
+// Is this request a WebSocket opening handshake (RFC 6455 section 4.2.1)?
+#pragma once
+
+#include <system_error>
+
+#include <wsproxy/error.hpp>
+#include <wsproxy/http/message.hpp>
+#include <wsproxy/policy.hpp>
+
+namespace wsproxy {
+
+/// What a request asks for.
+enum class request_kind {
+  plain,      ///< ordinary HTTP; `Upgrade` is not forwarded
+  websocket,  ///< a valid opening handshake
+  refused,    ///< wants a WebSocket, and breaks a rule: answer with the error's status
+};
+
+struct upgrade_verdict {
+  request_kind kind = request_kind::plain;
+  std::error_code error{};  ///< for refused: the rule; `status_for(error)` is its status
+};
+
+/// Classifies a request.
+///
+/// | request | verdict |
+/// |---|---|
+/// | no `Upgrade`, no `Connection: upgrade`, HTTP/1.0, not GET, or no `websocket` in the list | plain |
+/// | none, two, or a wrong-size Sec-WebSocket-Key | refused: 400 |
+/// | Sec-WebSocket-Version other than 13 | refused: 426 |
+/// | with a body (length over 0, or any transfer coding) | refused: 400 |
+/// | `policy.origins` is set and Origin is not among them | refused: 403 |
+///
+/// Lists are read as lists, over all lines of a field; tokens compare without case.
+/// No I/O, no allocation, any thread.
+upgrade_verdict detect_upgrade(const request_head&, const upgrade_policy& policy = {});
+
+/// A complete response for a refusal, ready to be sent: status, a body that names the rule,
+/// `Sec-WebSocket-Version: 13` where the version was wrong, and `Connection: close`.
+std::string make_refusal(const std::error_code&);
+
+}  // namespace wsproxy
