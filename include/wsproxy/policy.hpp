@@ -84,6 +84,14 @@ struct limits {
   bool operator==(const limits&) const = default;
 };
 
+/// All that a tunnel is told when it begins.
+struct tunnel_policy {
+  wsproxy::timeouts timeouts{};
+  wsproxy::heartbeat heartbeat{};
+  wsproxy::frames frames = wsproxy::frames::observe;
+  wsproxy::limits limits{};
+};
+
 /// When another backend is asked. [proxy_next_upstream and its family]
 struct retry {
   enum condition : unsigned {

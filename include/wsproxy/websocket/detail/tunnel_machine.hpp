@@ -1,0 +1,137 @@
+// The tunnel as a machine: two pumps, their timers, and how it ends. Events in, wishes out;
+// no I/O, no clock. Whoever performs the wishes holds no `if` about the protocol.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <wsproxy/error.hpp>
+#include <wsproxy/policy.hpp>
+#include <wsproxy/websocket/detail/pump.hpp>
+
+namespace wsproxy::detail {
+
+constexpr side opposite(side s) noexcept { return s == side::downstream ? side::upstream : side::downstream; }
+
+/// How a tunnel ended: once, for good.
+struct tunnel_end {
+  std::error_code error{};
+  end_cause cause = end_cause::none;
+  side who = side::none;
+};
+
+class tunnel_machine {
+ public:
+  /// `policy` must outlive the machine. `rsv`: see negotiated_rsv. `seed` feeds masks, ping payloads and jitter.
+  /// `is_websocket` false: the bytes are opaque.
+  tunnel_machine(const tunnel_policy& policy, bool is_websocket, std::uint8_t rsv, std::uint64_t seed, time_point now);
+
+  // Events.
+  /// Bytes of that side. Returns how many were taken; fewer only when `out`, bound for the other side, is full.
+  std::size_t on_read(side from, std::span<const char> in, slices& out, time_point now) {
+    auto& p = at(from);
+    p.heard = now;
+    p.awaiting_pong = false;
+    const auto taken = p.in.feed(in, policy_->limits, out);
+    if (p.in.tracked() || p.in.fault()) after_frames(from, now);
+    return taken;
+  }
+  /// That side sent FIN. `out` is bound for the other side.
+  void on_eof(side from, slices& out, time_point now);
+  /// That side's connection broke, on reading.
+  void on_broken(side which, std::error_code error, time_point now);
+  /// Nothing can be written to that side any more; what it still sends is read.
+  void on_write_error(side to, std::error_code error, time_point now);
+  /// A write to that side waits (`true`, also after each progress), or all was taken (`false`).
+  void on_backlog(side to, bool waiting, time_point now) noexcept {
+    at(to).stalled = waiting ? now : time_point::max();
+    moved_ |= waiting;
+  }
+  void on_fin_sent(side to, time_point now) noexcept;
+  void on_tick(time_point now);
+  /// Close frames to both, then the end; code 0: FIN only.
+  void drain(std::uint16_t code, std::string_view reason, time_point now);
+  /// The end, at once.
+  void abort(std::error_code error) noexcept { finish(end_cause::aborted, error, side::local); }
+
+  // Wishes.
+  bool wants_read(side from) const noexcept { return !at(from).ended; }
+  /// Control frames of ours for that side that can go now.
+  bool has_output(side to) const noexcept {
+    const auto& feed = at(opposite(to)).in;
+    return feed.wants_injection() && feed.sink_at_boundary();
+  }
+  void take_output(side to, slices& out, time_point now);
+  /// FIN is due once everything listed has been written.
+  bool wants_fin(side to) const noexcept { return at(to).bye == farewell::fin_due; }
+  /// That side is to be closed now, whatever is unwritten.
+  bool wants_close(side s) const noexcept { return at(s).bye == farewell::over; }
+  bool finished() const noexcept { return wants_close(side::downstream) && wants_close(side::upstream); }
+  /// When on_tick is due; time_point::max() for never.
+  time_point deadline() const noexcept;
+  /// True once after anything that may have moved the deadline earlier. Ordinary traffic only moves it
+  /// later: then the timer may fire early, and is set anew.
+  bool take_deadline_moved() noexcept { return std::exchange(moved_, false); }
+
+  const tunnel_end& end() const noexcept { return end_; }
+  const pump& from(side s) const noexcept { return at(s).in; }
+  time_point heard(side s) const noexcept { return at(s).heard; }
+  /// The last measured time between our ping to that side and its pong; zero if none was.
+  duration round_trip(side s) const noexcept { return at(s).round_trip; }
+
+ private:
+  /// What is still owed to a side.
+  enum class farewell : std::uint8_t {
+    none,        // it is alive
+    close_due,   // our Close waits for a frame boundary
+    close_sent,  // we wait for its Close
+    fin_due,     // FIN once everything is written
+    fin_sent,    // we read on, until its FIN
+    over,        // closed
+  };
+  struct peer {
+    pump in;  // what it sends
+    time_point heard;
+    time_point pinged{};
+    time_point stalled = time_point::max();
+    time_point since{};  // when `bye` was entered
+    duration round_trip{};
+    farewell bye = farewell::none;
+    bool ended = false;          // it sent FIN, or its connection broke
+    bool mute = false;           // it takes nothing any more
+    bool awaiting_pong = false;
+    bool ping_due = false;       // waits for a frame boundary
+  };
+
+  peer& at(side s) noexcept { return peers_[s == side::upstream]; }
+  const peer& at(side s) const noexcept { return peers_[s == side::upstream]; }
+  peer& other(side s) noexcept { return peers_[s != side::upstream]; }
+  const peer& other(side s) const noexcept { return peers_[s != side::upstream]; }
+  bool half_closed() const noexcept { return peers_[0].ended || peers_[1].ended; }
+  bool pinged_side(side s) const noexcept;
+  void after_frames(side from, time_point now);
+  void injected(side to, time_point now) noexcept;
+  void say_goodbye(side to, std::uint16_t code, std::string_view reason, time_point now);
+  void enter(side s, farewell, time_point now) noexcept;
+  void begin_end(end_cause, std::error_code, side who) noexcept;
+  void finish(end_cause, std::error_code, side who) noexcept;
+  void timer_fired(side s, errc error, time_point now);
+  void lost(side which, std::uint16_t code, time_point now);
+  template <class Visit> void each_side_timer(side s, Visit visit) const;
+  std::uint64_t random() noexcept;
+
+  const tunnel_policy* policy_;
+  peer peers_[2];
+  time_point half_since_{};
+  time_point drain_at_ = time_point::max();
+  tunnel_end end_{};
+  std::uint64_t random_;
+  bool closing_ = false;  // we are ending it: both sides have their farewell
+  bool is_websocket_;
+  bool moved_ = true;
+};
+
+}  // namespace wsproxy::detail
