@@ -1,0 +1,136 @@
+// A server made of the library's parts: listeners, a choice of route per request, drain.
+//
+//   asio::io_context context;
+//   wsproxy::upstream chat({{.name = "127.0.0.1:9001"}, {.name = "127.0.0.1:9002"}}, wsproxy::consistent_hash());
+//   wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound&) { return wsproxy::pass{chat}; });
+//   gateway.listen("0.0.0.0:8080");
+//   context.run();
+//
+// It is built from the public operations only (async_read_head, async_forward, async_send), so whatever it
+// does, another server can do too.
+#pragma once
+
+#include <asio/any_io_executor.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <wsproxy/http/head_parser.hpp>
+#include <wsproxy/policy.hpp>
+#include <wsproxy/proxy/exchange.hpp>
+#include <wsproxy/upstream/upstream.hpp>
+
+namespace wsproxy {
+
+/// A request, as the route selector sees it. Views are valid during the call.
+struct inbound {
+  const request_head& head;
+  std::string_view client;        ///< the client's address, without port; "unix:" for a Unix socket
+  std::uint16_t client_port = 0;
+  std::string_view local;         ///< the address it came in at
+  std::uint16_t local_port = 0;
+  std::size_t listener = 0;       ///< index in the order of `listen`
+  std::uint64_t connection = 0;   ///< the connection's number, from 1
+  std::uint64_t request = 0;      ///< the request's number on its connection, from 1
+};
+
+/// Answer: forward to an upstream.
+struct pass {
+  upstream to;
+  std::shared_ptr<const route> how{};                   ///< null: every default
+  std::string hash_key{};                               ///< empty: the client's address
+  std::function<void(session_handle)> on_established{};
+  std::function<void(const forward_result&)> on_end{};  ///< for logs and accounts; called once
+};
+
+/// Answer: a response of the gateway's own.
+struct respond {
+  int status = 200;
+  fields extra{};
+  std::string body{};
+  bool close = false;
+};
+
+/// Answer: close the connection without a word. [nginx: return 444]
+struct hang_up {};
+
+using decision = std::variant<pass, respond, hang_up>;
+
+/// What a gateway does, apart from the routes.
+struct gateway_options {
+  head_limits request_head{};
+  /// client_head, keep_alive, send_stall and linger are used before a route is known.
+  wsproxy::timeouts timeouts{};
+  /// Connections at most; more wait in the listen queue. Zero: unlimited.
+  std::size_t max_connections = 0;
+  /// Makes the answer for a request that the gateway refuses or an exchange that failed before it was
+  /// committed. Empty: a short page with the status and the rule. `request` is null where no head was read.
+  std::function<respond(int status, const std::error_code& why, const inbound* request)> error_answer{};
+  /// Called once per request that ended, after the response or tunnel: for an access log.
+  std::function<void(const inbound& request, int status, std::uint64_t sent, const forward_result* result)> on_request{};
+  /// Trouble that has no request: accepting paused for want of descriptors, a listener that failed.
+  std::function<void(std::string_view message)> on_warning{};
+};
+
+/// Where it stands.
+struct gateway_stats {
+  std::size_t connections = 0;
+  std::size_t tunnels = 0;
+  std::uint64_t accepted = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t refused = 0;  ///< answered 4xx by a rule of ours
+};
+
+/// Copies share one server. A gateway runs on one executor, which must not run two of its handlers at a
+/// time (a context run by one thread, or a strand); for more threads, one context and one gateway each,
+/// with `reuse_port`. Members may be called from any thread unless said otherwise.
+/// Destroying the last copy closes the listeners and every connection.
+class gateway {
+ public:
+  /// Which way a request goes. Called on the gateway's executor; must not block; an exception is a 500.
+  using selector = std::function<decision(const inbound&)>;
+
+  gateway(asio::any_io_executor executor, selector select, gateway_options options = {});
+  ~gateway();
+  gateway(const gateway&) = default;
+  gateway& operator=(const gateway&) = default;
+
+  struct listen_options {
+    int backlog = 511;
+    bool reuse_port = false;
+    bool ipv6_only = true;
+  };
+  /// Opens a listener: "HOST:PORT", "[IPV6]:PORT", "unix:PATH"; port 0 lets the system choose. Throws
+  /// std::system_error that names the address. Returns the address it listens on. Before the context runs,
+  /// or on the executor.
+  std::string listen(std::string_view at) { return listen(at, listen_options{}); }
+  std::string listen(std::string_view at, const listen_options& options);
+  /// Takes over a listening descriptor (from a service manager).
+  void listen_on(int descriptor);
+
+  /// No new connections, and no further request on the present ones. Tunnels get Close frames with this code,
+  /// spread evenly over `spread`; code 0: they are left alone. What is still open after `deadline` (zero: no
+  /// deadline) is closed. `done` is called once nothing is left. A second call only brings the deadline forward.
+  struct drain_options {
+    duration deadline = std::chrono::seconds(30);
+    duration spread = duration::zero();
+    std::uint16_t code = 1001;
+    std::string reason{};
+  };
+  void drain(const drain_options& options, std::function<void()> done = {});
+  /// Closes everything now.
+  void stop();
+
+  gateway_stats stats() const;
+
+ private:
+  class state;
+  std::shared_ptr<state> state_;
+  std::shared_ptr<void> owner_;  // its end is the last copy's
+};
+
+}  // namespace wsproxy
