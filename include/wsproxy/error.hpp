@@ -62,6 +62,8 @@ enum class errc {
   idle_timeout,
   half_close_timeout,
   heartbeat_timeout,
+  // The host.
+  bad_rewrite,            // a rewrite threw, or made a head that cannot be sent: 500
   // The tunnel.
   bad_frame,              // RFC 6455 section 5, when frames are enforced
   message_too_large,      // over limits::message

@@ -27,7 +27,7 @@ struct route {
   tunnel_policy tunnel{};          ///< timers, heartbeat, frames and limits, for plain exchanges too
   retry failover{};                ///< when another backend is asked
   upgrade_policy upgrade{};        ///< what may become a WebSocket
-  head_limits response_head{};     ///< bounds of an upstream's response head
+  head_limits response_limits{};   ///< bounds of an upstream's response head
   /// Changes the request for this backend: target, fields to set. Called once per attempt, on the
   /// exchange's executor; must not block. Empty: the request goes as it came, less its hop-by-hop fields.
   std::function<void(const exchange&, const backend&, request_rewrite&)> rewrite_request{};
@@ -35,8 +35,10 @@ struct route {
   /// already and are decided after it. Empty: as it came.
   std::function<void(const exchange&, response_head&)> rewrite_response{};
 
-  /// A route with every default. Throws std::invalid_argument where a value is out of range.
-  static std::shared_ptr<const route> make(route value = {});
+  /// Checks the values and makes them immutable. Throws std::invalid_argument where one is out of range.
+  static std::shared_ptr<const route> make(route value);
+  /// A route with every default; always the same object.
+  static std::shared_ptr<const route> make();
 };
 
 /// What a host hands over: a request it has read, by value.

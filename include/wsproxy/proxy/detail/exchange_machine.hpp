@@ -1,0 +1,124 @@
+// An exchange up to its verdict, and plain HTTP to its end, as a machine: pick, connect, send the request,
+// read the answer, and then switch, relay it, or ask the next backend. Events in, wishes out; no I/O.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+
+#include <wsproxy/http/body.hpp>
+#include <wsproxy/http/detail/slices.hpp>
+#include <wsproxy/http/head_parser.hpp>
+#include <wsproxy/proxy/exchange.hpp>
+#include <wsproxy/upstream/upstream.hpp>
+#include <wsproxy/websocket/detail/tunnel_machine.hpp>
+
+namespace wsproxy::detail {
+
+class exchange_machine {
+ public:
+  enum class phase {
+    dialing,   ///< a connection to target() is wanted
+    asking,    ///< the request goes up, the response head is awaited
+    relaying,  ///< the response's body goes down
+    switched,  ///< 101 accepted: a tunnel takes over
+    answered,  ///< stop_at_verdict: a final response head is there; its body is unread
+    done,      ///< result() is final
+  };
+
+  /// `what.how` is not null. Nothing happens before start().
+  exchange_machine(exchange what, upstream backends, bool stop_at_verdict);
+
+  /// `random` is for the pick.
+  void start(std::uint32_t random, time_point now);
+
+  // Events. `out` of a read is bound for the other side.
+  void on_dialed(time_point now);
+  void on_dial_failed(std::error_code error, time_point now);
+  std::size_t on_read(side from, std::span<const char> in, slices& out, time_point now);
+  void on_eof(side from, slices& out, time_point now);
+  void on_broken(side which, std::error_code error, time_point now);
+  void on_write_error(side to, std::error_code error, time_point now);
+  void on_backlog(side to, bool waiting, time_point now);
+  void on_tick(time_point now);
+  void abort(std::error_code error);
+
+  // Wishes.
+  enum phase phase() const noexcept { return phase_; }
+  const backend& target() const noexcept { return *lease_.backend(); }
+  /// Counts the attempts: a connection made for an earlier one is to be closed.
+  unsigned attempt() const noexcept { return result_.attempts; }
+  bool connected() const noexcept { return connected_; }
+  bool wants_read(side from) const noexcept;
+  bool has_output(side to) const noexcept { return !(to == side::upstream ? up_out_ : down_out_).empty(); }
+  /// The bytes listed are valid until the next event.
+  void take_output(side to, slices& out);
+  time_point deadline() const noexcept;
+  /// Nothing has gone upstream yet.
+  bool unsent() const noexcept { return !request_begun_; }
+
+  // What came of it.
+  const exchange& what() const noexcept { return what_; }
+  exchange& what() noexcept { return what_; }
+  bool downstream_ended() const noexcept { return downstream_ended_; }
+  const response_head& response() const noexcept { return response_; }
+  response_head take_response() noexcept { return std::move(response_); }
+  lease take_lease() noexcept { return std::move(lease_); }
+  forward_result take_result() noexcept { return std::move(result_); }
+  std::error_code error() const noexcept { return result_.error; }
+
+ private:
+  void next_attempt(time_point now);
+  bool may_retry(unsigned condition, time_point now) const noexcept;
+  void attempt_failed(errc error, unsigned condition, time_point now) {
+    attempt_failed(make_error_code(error), condition, now);
+  }
+  void attempt_failed(std::error_code error, unsigned condition, time_point now);
+  void send_request(time_point now);
+  std::size_t on_request_body(std::span<const char> in, slices& out, time_point now);
+  bool relay_request_body(std::string_view& in, slices& out);
+  std::size_t on_response_head(std::span<const char> in, slices& out, time_point now);
+  std::size_t on_response_body(std::span<const char> in, slices& out);
+  void on_final_head(time_point now);
+  void begin_response(time_point now);
+  void end_response(slices& out);
+  bool client_keeps_alive() const noexcept;
+  bool request_complete() const noexcept { return request_reader_.done(); }
+  void finish(end_cause, std::error_code, side who, int status);
+  void refuse(std::error_code error) { finish(end_cause::refused, error, side::downstream, status_for(error)); }
+
+  exchange what_;
+  upstream backends_;
+  forward_result result_{};
+  pick_state picks_{};
+  lease lease_{};
+  request_head sent_{};
+  head_parser response_parser_;
+  response_head response_{};
+  body_framing request_body_{};
+  body_reader request_reader_{};
+  body_framing response_body_{};
+  body_reader response_reader_{};
+  std::string up_out_, down_out_;    // bytes of ours not yet listed
+  std::string up_giving_, down_giving_;  // bytes of ours listed last
+  time_point since_{};               // the present wait: dial, response, body
+  time_point body_since_{};
+  time_point up_stalled_ = time_point::max();
+  time_point down_stalled_ = time_point::max();
+  std::uint32_t random_ = 0;
+  enum phase phase_ = phase::dialing;
+  request_kind kind_ = request_kind::plain;
+  bool stop_at_verdict_;
+  bool connected_ = false;
+  bool chunk_down_ = false;          // the response's body goes down chunked
+  bool request_begun_ = false;       // the request has been handed to a connection
+  bool body_streamed_ = false;       // body bytes that cannot be sent again have gone up
+  bool upstream_mute_ = false;       // it takes no more of the request; its answer is still read
+  bool downstream_ended_ = false;
+  bool expects_continue_ = false;
+};
+
+}  // namespace wsproxy::detail

@@ -1,0 +1,158 @@
+// One side of a relay as its driver sees it: reads in pieces, writes that are either taken at once or
+// kept in order until they are. Two specialisations, one for each tier of streams.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <asio/buffer.hpp>
+
+#include <wsproxy/http/detail/slices.hpp>
+#include <wsproxy/proxy/stream.hpp>
+
+namespace wsproxy::detail {
+
+/// Where reads of readiness streams land: one per thread, so an idle tunnel holds no buffer.
+/// 32 KiB is near the best for bulk data under every congestion control.
+inline constexpr std::size_t read_size = 32 * 1024;
+inline std::span<char> scratch() {
+  thread_local const std::unique_ptr<char[]> bytes(new char[read_size]);
+  return {bytes.get(), read_size};
+}
+
+/// Bytes a peer has not taken yet. Holds no memory while empty.
+class backlog {
+ public:
+  bool empty() const noexcept { return sent_ == bytes_.size(); }
+  std::span<const char> unsent() const noexcept { return {bytes_.data() + sent_, bytes_.size() - sent_}; }
+  void append(std::span<const slice> parts, std::size_t skip) {
+    for (auto part : parts) {
+      const auto cut = std::min(skip, part.size);
+      skip -= cut;
+      bytes_.append(part.data + cut, part.size - cut);
+    }
+  }
+  void sent(std::size_t n) {
+    sent_ += n;
+    if (empty()) clear();
+  }
+  void clear() noexcept {
+    bytes_ = std::string();
+    sent_ = 0;
+  }
+
+ private:
+  std::string bytes_;
+  std::size_t sent_ = 0;
+};
+
+/// The side that is not there: a handshake without a downstream.
+struct no_stream {};
+
+template <class Stream> class leg;
+
+template <> class leg<no_stream> {
+ public:
+  static constexpr bool present = false;
+};
+
+template <readiness_stream Stream> class leg<Stream> {
+ public:
+  static constexpr bool present = true;
+  using traits = stream_traits<Stream>;
+
+  void attach(Stream& s) noexcept { stream_ = &s; }
+  Stream& stream() noexcept { return *stream_; }
+  bool idle() const noexcept { return unsent_.empty(); }
+  void discard() noexcept { unsent_.clear(); }
+
+  /// handler(error_code, size_t): then take_read.
+  template <class Handler> void start_read(Handler&& handler) {
+    traits::async_wait_read(*stream_, std::forward<Handler>(handler));
+  }
+  /// What is there: a view valid until the next read on this thread. Empty without error: nothing.
+  std::span<const char> take_read(std::size_t, std::error_code& ec) {
+    if (ec) return {};
+    const auto into = scratch();
+    const auto n = traits::try_read(*stream_, into, ec);
+    if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+    return into.first(n);
+  }
+  /// After a full read there is more, and asking again is cheaper than waiting.
+  bool may_read_on(std::size_t got) const noexcept { return got == read_size; }
+
+  /// Takes all of it: writes at once what the peer takes, keeps the rest.
+  void write(const slices& out, std::error_code& ec) {
+    std::size_t done = 0;
+    if (unsent_.empty()) {
+      std::array<asio::const_buffer, 12> buffers;
+      std::size_t count = 0;
+      for (const auto& part : out.view()) buffers[count++] = {part.data, part.size};
+      done = traits::try_write(*stream_, {buffers.data(), count}, ec);
+      if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+      if (ec || done == out.total()) return;
+    }
+    unsent_.append(out.view(), done);
+  }
+  /// handler(error_code, size_t): then continue_write.
+  template <class Handler> void start_write(Handler&& handler) {
+    traits::async_wait_write(*stream_, std::forward<Handler>(handler));
+  }
+  /// Returns how much went out.
+  std::size_t continue_write(std::size_t, std::error_code& ec) {
+    if (ec || unsent_.empty()) return 0;
+    const auto bytes = unsent_.unsent();
+    const asio::const_buffer buffer(bytes.data(), bytes.size());
+    const auto n = traits::try_write(*stream_, {&buffer, 1}, ec);
+    if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+    unsent_.sent(n);
+    return n;
+  }
+
+ private:
+  Stream* stream_ = nullptr;
+  backlog unsent_;
+};
+
+template <async_stream Stream> requires(!readiness_stream<Stream>) class leg<Stream> {
+ public:
+  static constexpr bool present = true;
+  using traits = stream_traits<Stream>;
+
+  void attach(Stream& s) noexcept { stream_ = &s; }
+  Stream& stream() noexcept { return *stream_; }
+  bool idle() const noexcept { return unsent_.empty() && flying_.empty(); }
+  void discard() noexcept { unsent_.clear(); }  // what is flying belongs to the pending write
+
+  template <class Handler> void start_read(Handler&& handler) {
+    if (!into_) into_.reset(new char[read_size]);
+    stream_->async_read_some(asio::buffer(into_.get(), read_size), std::forward<Handler>(handler));
+  }
+  std::span<const char> take_read(std::size_t n, std::error_code&) { return {into_.get(), n}; }
+  bool may_read_on(std::size_t) const noexcept { return false; }
+
+  void write(const slices& out, std::error_code&) { unsent_.append(out.view(), 0); }
+  template <class Handler> void start_write(Handler&& handler) {
+    if (flying_.empty()) std::swap(flying_, unsent_);  // the buffer of a pending write must not move
+    const auto bytes = flying_.unsent();
+    stream_->async_write_some(asio::buffer(bytes.data(), bytes.size()), std::forward<Handler>(handler));
+  }
+  std::size_t continue_write(std::size_t n, std::error_code& ec) {
+    if (ec) flying_.clear();
+    else flying_.sent(n);
+    return n;
+  }
+
+ private:
+  Stream* stream_ = nullptr;
+  std::unique_ptr<char[]> into_;
+  backlog unsent_, flying_;
+};
+
+}  // namespace wsproxy::detail

@@ -1,0 +1,49 @@
+// Time and chance, injected: what the operations ask of the world beside their streams.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <asio/any_io_executor.hpp>
+
+#include <wsproxy/policy.hpp>
+
+namespace wsproxy {
+
+/// An event that can be waited for. One at a time per object; the object must be disarmed before it goes.
+class timer {
+ public:
+  timer() = default;
+  timer(const timer&) = delete;
+  timer& operator=(const timer&) = delete;
+  /// The time has come. Called on any thread, with the environment's lock held: it may only post.
+  virtual void expired() = 0;
+
+ protected:
+  ~timer() = default;
+
+ private:
+  friend class timer_queue;
+  static constexpr std::size_t unarmed = static_cast<std::size_t>(-1);
+  time_point at_{};
+  std::size_t place_ = unarmed;
+};
+
+/// Every execution context has one of these by itself (environment_of); tests and simulators pass another.
+class environment {
+ public:
+  virtual ~environment() = default;
+  virtual time_point now() noexcept = 0;
+  /// Calls `t.expired()` once, at or soon after `at`. Arming again moves it. Thread-safe.
+  virtual void arm(timer& t, time_point at) = 0;
+  /// After it returns, `expired()` is not called and not running. Thread-safe.
+  virtual void disarm(timer& t) noexcept = 0;
+  /// 64 bits that a peer cannot guess. Thread-safe.
+  virtual std::uint64_t random() = 0;
+};
+
+/// The environment of the executor's context: the steady clock, one timer queue for all sessions of that
+/// context, the system's randomness. It is an Asio service: made at the first use, gone with the context.
+environment& environment_of(const asio::any_io_executor& executor);
+
+}  // namespace wsproxy

@@ -1,0 +1,102 @@
+#include <wsproxy/proxy/environment.hpp>
+
+#include <memory>
+#include <mutex>
+#include <random>
+
+#include <asio/execution_context.hpp>
+#include <asio/io_context.hpp>
+#include <asio/query.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
+
+#include <wsproxy/proxy/detail/timer_queue.hpp>
+
+namespace wsproxy {
+
+namespace {
+
+// A strand's own work must not delay everybody's timers: take what is beneath it.
+asio::any_io_executor beneath(const asio::any_io_executor& executor) {
+  using context_executor = asio::io_context::executor_type;
+  if (auto* strand = executor.target<asio::strand<context_executor>>()) return strand->get_inner_executor();
+  if (auto* strand = executor.target<asio::strand<asio::any_io_executor>>()) return strand->get_inner_executor();
+  return executor;
+}
+
+class environment_service final : public asio::execution_context::service, public environment {
+ public:
+  using key_type = environment_service;
+  inline static asio::execution_context::id id;
+
+  explicit environment_service(asio::execution_context& context) : service(context) {}
+
+  void begin(const asio::any_io_executor& executor) {
+    const std::lock_guard lock(mutex_);
+    if (!wake_ && !down_) wake_ = std::make_unique<asio::steady_timer>(beneath(executor));
+  }
+
+  time_point now() noexcept override { return std::chrono::steady_clock::now(); }
+
+  void arm(timer& t, time_point at) override {
+    const std::lock_guard lock(mutex_);
+    queue_.arm(t, at);
+    schedule();
+  }
+
+  void disarm(timer& t) noexcept override {
+    const std::lock_guard lock(mutex_);
+    queue_.disarm(t);
+    // A pending wait is work that would keep the context running for nothing.
+    if (queue_.empty() && wake_ && waiting_for_ != time_point::max()) {
+      waiting_for_ = time_point::max();
+      wake_->cancel();
+    }
+  }
+
+  std::uint64_t random() override {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::uint64_t>(entropy_()) << 32 | entropy_();
+  }
+
+ private:
+  void shutdown() noexcept override {
+    const std::lock_guard lock(mutex_);
+    down_ = true;
+    wake_.reset();
+  }
+
+  void schedule() {
+    if (!wake_ || queue_.earliest() >= waiting_for_) return;
+    waiting_for_ = queue_.earliest();
+    wake_->expires_at(waiting_for_);
+    wake_->async_wait([this, at = waiting_for_](std::error_code) { fire(at); });
+  }
+
+  void fire(time_point armed_for) {
+    const std::lock_guard lock(mutex_);
+    if (armed_for != waiting_for_) return;  // replaced by an earlier one, or cancelled
+    waiting_for_ = time_point::max();
+    const auto present = now();
+    while (timer* due = queue_.take_due(present)) due->expired();
+    schedule();
+  }
+
+  std::mutex mutex_;
+  timer_queue queue_;
+  std::unique_ptr<asio::steady_timer> wake_;
+  time_point waiting_for_ = time_point::max();
+  std::random_device entropy_;
+  bool down_ = false;
+};
+
+}  // namespace
+
+environment& environment_of(const asio::any_io_executor& executor) {
+  auto& context = asio::query(executor, asio::execution::context);
+  auto& service = asio::use_service<environment_service>(context);
+  service.begin(executor);
+  return service;
+}
+
+}  // namespace wsproxy

@@ -1,0 +1,441 @@
+#include <wsproxy/proxy/detail/exchange_machine.hpp>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+
+namespace wsproxy::detail {
+
+namespace {
+
+constexpr std::string_view crlf = "\r\n";
+constexpr std::size_t most_leftover = 16 * 1024;
+
+std::string_view text(std::span<const char> bytes) { return {bytes.data(), bytes.size()}; }
+
+// The condition of `proxy_next_upstream` that a status belongs to; 0 for none.
+unsigned retry_condition(int status) noexcept {
+  switch (status) {
+    case 500: return retry::http_500;
+    case 502: return retry::http_502;
+    case 503: return retry::http_503;
+    case 504: return retry::http_504;
+    case 403: return retry::http_403;
+    case 404: return retry::http_404;
+    case 429: return retry::http_429;
+    default: return 0;
+  }
+}
+
+bool is_idempotent(std::string_view method) noexcept {
+  return method != "POST" && method != "LOCK" && method != "PATCH";
+}
+
+}  // namespace
+
+exchange_machine::exchange_machine(exchange what, upstream backends, bool stop_at_verdict)
+    : what_(std::move(what)),
+      backends_(std::move(backends)),
+      response_parser_(head_parser::kind::response, what_.how->response_limits),
+      stop_at_verdict_(stop_at_verdict) {}
+
+void exchange_machine::start(std::uint32_t random, time_point now) {
+  random_ = random;
+  result_.begun = now;
+  result_.at = stage::head;
+  if (const auto error = check_request(what_.head)) return refuse(error);
+  const auto verdict = detect_upgrade(what_.head, what_.how->upgrade);
+  if (verdict.kind == request_kind::refused) return refuse(verdict.error);
+  kind_ = verdict.kind;
+  std::error_code error;
+  request_body_ = request_framing(what_.head, error);
+  if (error) return refuse(error);
+  const auto& bounds = what_.how->tunnel.limits;
+  if (bounds.request_body != 0 && request_body_.how == body_framing::kind::length &&
+      request_body_.length > bounds.request_body)
+    return refuse(errc::body_too_large);
+  if (kind_ == request_kind::websocket && bounds.early_bytes != 0 && what_.early.size() > bounds.early_bytes)
+    return refuse(errc::early_bytes_too_large);
+  request_reader_ = body_reader(request_body_);
+  expects_continue_ = !request_reader_.done() && what_.early.empty() && what_.head.version == http_version::http_1_1 &&
+                      what_.head.fields.has_token("Expect", "100-continue");
+  next_attempt(now);
+}
+
+void exchange_machine::next_attempt(time_point now) {
+  result_.at = stage::pick;
+  const std::string_view key = what_.hash_key.empty() ? what_.client : what_.hash_key;
+  lease_ = backends_.pick({.head = &what_.head, .client = what_.client, .hash_key = key, .random = random_}, picks_, now);
+  if (!lease_) return finish(end_cause::failed, errc::no_backend, side::upstream, status_for(errc::no_backend));
+  ++result_.attempts;
+  result_.backend = lease_.backend();
+  result_.at = stage::connect;
+  phase_ = phase::dialing;
+  connected_ = false;
+  upstream_mute_ = false;
+  up_out_.clear();
+  up_stalled_ = time_point::max();
+  response_parser_ = head_parser(head_parser::kind::response, what_.how->response_limits);
+  since_ = now;
+}
+
+// The conditions of nginx's proxy_next_upstream; the request can be sent again only while all of it is here.
+bool exchange_machine::may_retry(unsigned condition, time_point now) const noexcept {
+  const auto& rule = what_.how->failover;
+  if ((rule.on & condition) == 0 || result_.committed || body_streamed_) return false;
+  if (request_begun_ && !is_idempotent(what_.head.method) && (rule.on & retry::non_idempotent) == 0) return false;
+  const auto tries = rule.tries == 0 ? backends_.tries() : std::min<std::size_t>(rule.tries, backends_.tries());
+  if (result_.attempts >= tries) return false;
+  return rule.within <= duration::zero() || now < result_.begun + rule.within;
+}
+
+void exchange_machine::attempt_failed(std::error_code error, unsigned condition, time_point now) {
+  lease_.failed(now);
+  connected_ = false;
+  if (may_retry(condition, now)) {
+    lease_ = {};
+    return next_attempt(now);
+  }
+  const auto cause = error == wsproxy::condition::timed_out ? end_cause::timeout : end_cause::failed;
+  finish(cause, error, side::upstream, status_for(error));
+}
+
+void exchange_machine::on_dialed(time_point now) {
+  connected_ = true;
+  phase_ = phase::asking;
+  result_.at = stage::handshake;
+  since_ = body_since_ = now;
+  send_request(now);
+}
+
+void exchange_machine::on_dial_failed(std::error_code, time_point now) {
+  attempt_failed(errc::connect_failed, retry::error, now);
+}
+
+void exchange_machine::send_request(time_point) {
+  try {
+    request_rewrite rewrite;
+    if (what_.how->rewrite_request) what_.how->rewrite_request(what_, *lease_.backend(), rewrite);
+    sent_ = make_upstream_request(what_.head, kind_, request_body_, rewrite);
+    serialize(sent_, up_out_);
+  } catch (const std::exception&) {
+    up_out_.clear();
+    return finish(end_cause::failed, errc::bad_rewrite, side::local, status_for(errc::bad_rewrite));
+  }
+  request_begun_ = true;
+  if (std::exchange(expects_continue_, false)) down_out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  if (kind_ == request_kind::websocket) return;
+  // The body's beginning came with the head and is kept until an answer comes, for another attempt.
+  request_reader_ = body_reader(request_body_);
+  std::string_view early = what_.early;
+  while (!early.empty() && !request_complete() && phase_ == phase::asking) {
+    slices piece;
+    const bool more = relay_request_body(early, piece);
+    for (const auto& part : piece.view()) up_out_.append(part.data, part.size);
+    if (!more) break;
+  }
+  result_.leftover.assign(early);
+}
+
+// One piece of the request's body. False: it is over, or bad.
+bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
+  const auto step = request_reader_.feed(in);
+  in.remove_prefix(step.consumed);
+  if (step.error) {
+    refuse(step.error);
+    return false;
+  }
+  const auto most = what_.how->tunnel.limits.request_body;
+  if (most != 0 && request_reader_.size() > most) {
+    refuse(errc::body_too_large);
+    return false;
+  }
+  const bool chunked = request_body_.how == body_framing::kind::chunked;
+  if (!step.data.empty() && !upstream_mute_) {
+    std::array<char, 18> header;
+    if (chunked) out.copy({header.data(), chunk_header(step.data.size(), header.data())});
+    out.borrow(step.data);
+    if (chunked) out.copy(crlf);
+  }
+  if (request_complete() && chunked && !upstream_mute_) {
+    up_giving_ = last_chunk(request_reader_.trailers());
+    out.borrow(up_giving_);
+  }
+  return !request_complete();
+}
+
+bool exchange_machine::wants_read(side from) const noexcept {
+  if (from == side::upstream)
+    return connected_ && (phase_ == phase::asking || phase_ == phase::relaying);
+  if (downstream_ended_ || phase_ >= phase::switched) return false;
+  if (!request_complete()) return connected_;
+  const auto& waiting = kind_ == request_kind::websocket ? what_.early : result_.leftover;
+  const auto most = kind_ == request_kind::websocket && what_.how->tunnel.limits.early_bytes != 0
+                        ? what_.how->tunnel.limits.early_bytes
+                        : most_leftover;
+  return waiting.size() < most;
+}
+
+void exchange_machine::take_output(side to, slices& out) {
+  auto& from = to == side::upstream ? up_out_ : down_out_;
+  auto& giving = to == side::upstream ? up_giving_ : down_giving_;
+  giving = std::move(from);
+  from.clear();
+  out.borrow(giving);
+}
+
+std::size_t exchange_machine::on_read(side from, std::span<const char> in, slices& out, time_point now) {
+  if (from == side::downstream) return on_request_body(in, out, now);
+  if (phase_ == phase::asking) {
+    since_ = now;
+    return on_response_head(in, out, now);
+  }
+  if (phase_ == phase::relaying) {
+    since_ = now;
+    return on_response_body(in, out);
+  }
+  return in.size();
+}
+
+std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& out, time_point now) {
+  body_since_ = now;
+  if (kind_ == request_kind::websocket) {
+    what_.early.append(text(in));
+    return in.size();
+  }
+  std::string_view rest = text(in);
+  while (!rest.empty() && !request_complete()) {
+    if (!out.room()) return in.size() - rest.size();
+    body_streamed_ = true;
+    if (!relay_request_body(rest, out) && phase_ == phase::done) return in.size();
+  }
+  if (request_complete() && since_ < now) since_ = now;  // now the answer is awaited
+  result_.leftover.append(rest);
+  return in.size();
+}
+
+std::size_t exchange_machine::on_response_head(std::span<const char> in, slices& out, time_point now) {
+  std::string_view rest = text(in);
+  while (!rest.empty() && phase_ == phase::asking && connected_) {
+    const auto parsed = response_parser_.feed(rest);
+    rest.remove_prefix(parsed.consumed);
+    if (parsed.error) {
+      attempt_failed(errc::bad_response, retry::invalid_header, now);
+      return in.size();
+    }
+    if (!parsed.done) break;
+    response_ = response_parser_.take_response();
+    const auto verdict = check_response(sent_, kind_, response_);
+    switch (verdict.is) {
+      case response_verdict::kind::interim:
+        if (response_.status != 100 && what_.head.version == http_version::http_1_1)
+          serialize(make_downstream_response(response_, {}, true, what_.head.version), down_out_);
+        break;
+      case response_verdict::kind::broken:
+        attempt_failed(verdict.error, retry::invalid_header, now);
+        return in.size();
+      case response_verdict::kind::switched:
+        lease_.succeeded(now);
+        phase_ = phase::switched;
+        result_.at = stage::tunnel;
+        result_.established = now;
+        if (!stop_at_verdict_) begin_response(now);
+        break;
+      case response_verdict::kind::final: on_final_head(now); break;
+    }
+  }
+  if (phase_ == phase::done || !connected_) return in.size();
+  down_giving_ = std::exchange(down_out_, {});
+  out.borrow(down_giving_);
+  if (phase_ == phase::relaying && response_reader_.done()) end_response(out);
+  return in.size() - rest.size();
+}
+
+void exchange_machine::on_final_head(time_point now) {
+  const unsigned condition = retry_condition(response_.status);
+  const bool listed = (what_.how->failover.on & condition) != 0;
+  if (listed && may_retry(condition, now)) return attempt_failed(errc::bad_response, condition, now);
+  std::error_code error;
+  response_body_ = response_framing(response_, what_.head.method, error);
+  if (error) return attempt_failed(errc::bad_response, retry::invalid_header, now);
+  // nginx takes 403 and 404 for a backend that works.
+  if (listed && response_.status >= 429) lease_.failed(now);
+  else lease_.succeeded(now);
+  response_reader_ = body_reader(response_body_);
+  if (stop_at_verdict_) {
+    phase_ = phase::answered;
+    return;
+  }
+  phase_ = phase::relaying;
+  result_.at = stage::response;
+  begin_response(now);
+}
+
+bool exchange_machine::client_keeps_alive() const noexcept {
+  const auto& fields = what_.head.fields;
+  if (fields.has_token("Connection", "close") || downstream_ended_) return false;
+  return what_.head.version == http_version::http_1_1 || fields.has_token("Connection", "keep-alive");
+}
+
+// The response head goes down: from here on the exchange is committed.
+void exchange_machine::begin_response(time_point) {
+  result_.committed = true;
+  result_.status = response_.status;
+  body_framing down = response_body_;
+  if (phase_ == phase::switched) {
+    down = {};
+  } else {
+    using kind = body_framing::kind;
+    const bool speaks_chunked = what_.head.version == http_version::http_1_1;
+    if (down.how == kind::chunked || down.how == kind::until_close)
+      down.how = speaks_chunked ? kind::chunked : kind::until_close;
+    chunk_down_ = down.how == kind::chunked;
+    // Bytes that were meant for a tunnel, or the rest of a body nobody reads, are no request.
+    const bool refused_with_bytes = kind_ == request_kind::websocket && !what_.early.empty();
+    result_.keep_alive = client_keeps_alive() && request_complete() && down.how != kind::until_close && !refused_with_bytes;
+  }
+  try {
+    response_head head = response_;
+    if (what_.how->rewrite_response) what_.how->rewrite_response(what_, head);
+    serialize(make_downstream_response(head, down, result_.keep_alive, what_.head.version), down_out_);
+  } catch (const std::exception&) {
+    down_out_.clear();
+    result_.committed = false;
+    finish(end_cause::failed, errc::bad_rewrite, side::local, status_for(errc::bad_rewrite));
+  }
+}
+
+std::size_t exchange_machine::on_response_body(std::span<const char> in, slices& out) {
+  std::string_view rest = text(in);
+  while (!rest.empty() && !response_reader_.done()) {
+    if (!out.room()) return in.size() - rest.size();
+    const auto step = response_reader_.feed(rest);
+    rest.remove_prefix(step.consumed);
+    if (step.error) {
+      result_.keep_alive = false;
+      finish(end_cause::failed, step.error, side::upstream, result_.status);
+      return in.size();
+    }
+    if (step.data.empty()) continue;
+    std::array<char, 18> header;
+    if (chunk_down_) out.copy({header.data(), chunk_header(step.data.size(), header.data())});
+    out.borrow(step.data);
+    if (chunk_down_) out.copy(crlf);
+  }
+  if (response_reader_.done()) end_response(out);
+  return in.size();  // what follows a response is nobody's: the connection is not used again
+}
+
+void exchange_machine::end_response(slices& out) {
+  if (chunk_down_) {
+    down_giving_ = last_chunk(response_reader_.trailers());
+    out.borrow(down_giving_);
+  }
+  if (!request_complete() || (kind_ == request_kind::websocket && !what_.early.empty())) result_.keep_alive = false;
+  finish(end_cause::complete, {}, side::none, result_.status);
+}
+
+void exchange_machine::on_eof(side from, slices& out, time_point now) {
+  if (from == side::downstream) {
+    downstream_ended_ = true;
+    result_.keep_alive = false;
+    if (!request_complete()) finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
+    return;
+  }
+  if (phase_ == phase::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
+  if (phase_ != phase::relaying) return;
+  if (const auto error = response_reader_.end_of_input()) {
+    result_.keep_alive = false;
+    return finish(end_cause::failed, error, side::upstream, result_.status);
+  }
+  end_response(out);
+}
+
+void exchange_machine::on_broken(side which, std::error_code, time_point now) {
+  if (which == side::downstream) {
+    result_.keep_alive = false;
+    return finish(end_cause::reset, errc::downstream_closed, side::downstream, result_.committed ? result_.status : 0);
+  }
+  if (phase_ == phase::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
+  result_.keep_alive = false;
+  finish(end_cause::failed, errc::body_truncated, side::upstream, result_.status);
+}
+
+void exchange_machine::on_write_error(side to, std::error_code error, time_point now) {
+  if (to == side::downstream) return on_broken(to, error, now);
+  // It may have answered before it stopped reading: that answer, or its end, comes by the read.
+  upstream_mute_ = true;
+  up_stalled_ = time_point::max();
+}
+
+void exchange_machine::on_backlog(side to, bool waiting, time_point now) {
+  (to == side::upstream ? up_stalled_ : down_stalled_) = waiting ? now : time_point::max();
+  if (!waiting) (to == side::upstream ? body_since_ : since_) = now;
+  if (to == side::upstream && !waiting) since_ = now;
+}
+
+// Which wait is on now. One place decides; deadline() and on_tick() only read it.
+time_point exchange_machine::deadline() const noexcept {
+  const auto& t = what_.how->tunnel.timeouts;
+  time_point first = time_point::max();
+  auto wait = [&](time_point since, duration length) {
+    if (length > duration::zero() && since != time_point::max()) first = std::min(first, since + length);
+  };
+  if (phase_ >= phase::switched) return first;
+  wait(down_stalled_, t.send_stall);
+  wait(up_stalled_, t.send_stall);
+  if (phase_ == phase::dialing) wait(since_, t.connect);
+  const bool body_awaited = connected_ && !request_complete() && up_stalled_ == time_point::max();
+  if (body_awaited) wait(body_since_, t.client_body);
+  const bool answer_awaited = request_complete() || phase_ == phase::relaying;
+  if (connected_ && answer_awaited && up_stalled_ == time_point::max() && down_stalled_ == time_point::max())
+    wait(since_, t.response);
+  return first;
+}
+
+void exchange_machine::on_tick(time_point now) {
+  if (phase_ >= phase::switched || now < deadline()) return;
+  const auto& t = what_.how->tunnel.timeouts;
+  auto due = [&](time_point since, duration length) {
+    return since != time_point::max() && length > duration::zero() && now >= since + length;
+  };
+  if (due(down_stalled_, t.send_stall)) {
+    result_.keep_alive = false;
+    return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, result_.status);
+  }
+  if (phase_ == phase::dialing) return attempt_failed(errc::connect_timeout, retry::timeout, now);
+  if (due(up_stalled_, t.send_stall)) {
+    if (phase_ == phase::asking) return attempt_failed(errc::send_stall_timeout, retry::timeout, now);
+    result_.keep_alive = false;
+    return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, result_.status);
+  }
+  if (!request_complete() && due(body_since_, t.client_body)) {
+    result_.keep_alive = false;
+    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream,
+                  result_.committed ? result_.status : status_for(errc::client_body_timeout));
+  }
+  if (phase_ == phase::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
+  result_.keep_alive = false;
+  finish(end_cause::timeout, errc::response_timeout, side::upstream, result_.status);
+}
+
+void exchange_machine::abort(std::error_code error) {
+  result_.keep_alive = false;
+  finish(end_cause::aborted, error, side::local, result_.committed ? result_.status : 503);
+}
+
+void exchange_machine::finish(end_cause cause, std::error_code error, side who, int status) {
+  if (phase_ == phase::done) return;
+  phase_ = phase::done;
+  connected_ = false;
+  result_.cause = cause;
+  result_.error = error;
+  result_.who = who;
+  result_.status = status;
+  // Uncommitted, with the request read whole: the host can answer and go on.
+  if (!result_.committed)
+    result_.keep_alive = who == side::upstream && request_complete() && client_keeps_alive() &&
+                         !(kind_ == request_kind::websocket && !what_.early.empty());
+}
+
+}  // namespace wsproxy::detail
