@@ -1,0 +1,4 @@
+// All of wsproxy.
+#pragma once
+
+#include <wsproxy/version.hpp>

@@ -1,0 +1,7 @@
+#include <wsproxy/wsproxy.hpp>
+
+#include <iostream>
+
+int main() {
+  std::cout << wsproxy::version() << '\n';
+}
