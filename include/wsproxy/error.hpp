@@ -30,6 +30,7 @@ enum class errc {
   bad_content_length,     // (6.3) not a number, or repeated
   length_with_coding,     // (6.1) Content-Length beside Transfer-Encoding
   unknown_coding,         // (6.1) a transfer coding other than chunked
+  coding_in_http_1_0,     // (6.1) Transfer-Encoding in an HTTP/1.0 request
   // A body.
   bad_chunk,              // (7.1) a chunk header, its data's end or a trailer is malformed
   body_too_large,         // over limits::request_body
@@ -108,8 +109,8 @@ const std::error_category& condition_category() noexcept;
 std::error_code make_error_code(errc) noexcept;
 std::error_condition make_error_condition(condition) noexcept;
 
-/// The status that answers a client for this error: 400, 403, 408, 413, 414, 426, 501, 502, 503, 504, 505 …
-/// as nginx chooses it. 0 where nothing is to be sent (the client is gone).
+/// The status that answers a client for this error: 400, 403, 405, 408, 413, 414, 426, 501, 502, 503, 504, 505,
+/// as nginx chooses it. 0 where nothing is to be sent: the client is gone, or a tunnel ended.
 /// An error of another category counts as a failed connection: 502.
 int status_for(const std::error_code&) noexcept;
 

@@ -1,6 +1,7 @@
 // Where a body ends (RFC 9112 section 6), and how it is relayed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,7 +20,7 @@ struct body_framing {
 };
 
 /// The framing of a request's body (section 6.3). `error` for lengths and codings that are refused;
-/// never until_close.
+/// never until_close. `Content-Length: 0` is a length, so that it can be passed on.
 body_framing request_framing(const request_head&, std::error_code& error);
 
 /// The framing of the response to a request with this method (section 6.3): none for HEAD,
@@ -38,27 +39,32 @@ class body_reader {
     std::error_code error{};     ///< errc::bad_chunk
   };
   /// Takes a prefix of the input: call again with the rest until it is empty or done().
+  /// After an error the reader must not be fed again.
   step feed(std::string_view input);
   /// The connection ended: completes a body that is delimited so, else errc::body_truncated.
   std::error_code end_of_input();
   bool done() const noexcept { return done_; }
   /// Body bytes seen so far, without framing.
   std::uint64_t size() const noexcept { return size_; }
-  /// The trailer section as field lines, once done; chunked only (section 7.1.2).
-  /// Bounded: over 16 KiB is errc::bad_chunk.
+  /// The trailer section as field lines, once done; chunked only (section 7.1.2). Fields that frame,
+  /// route or authenticate are left out (RFC 9110 section 6.5.1). Over 16 KiB is errc::bad_chunk,
+  /// as are 4 KiB of chunk size and extensions.
   const fields& trailers() const noexcept { return trailers_; }
 
  private:
   enum class at { size, extension, size_lf, data, data_cr, data_lf, trailer, trailer_lf, last_lf };
   step feed_chunked(std::string_view input);
+  bool take_framing(char);
+  bool take_size(char);
+  bool take_trailer();
   body_framing framing_;
-  std::uint64_t left_ = 0;
+  std::uint64_t left_ = 0;      // of the body, or of the chunk
   std::uint64_t size_ = 0;
-  std::uint32_t overhead_ = 0;  // bytes of one chunk header or of the trailer section: bounded
+  std::size_t overhead_ = 0;    // bytes of one chunk header or of the trailer section: bounded
   at at_ = at::size;
-  bool digits_ = false;
+  bool digits_ = false;         // the chunk size has one
   bool done_ = false;
-  std::string line_;
+  std::string line_;            // of the trailer section, so far
   fields trailers_;
 };
 

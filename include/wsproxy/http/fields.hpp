@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -79,12 +80,13 @@ class fields {
   /// True if the comma-separated list that all lines of that name make has this element (without case).
   bool has_token(std::string_view name, std::string_view token) const noexcept;
 
+  /// The same lines in the same order, byte for byte.
   bool operator==(const fields& other) const noexcept;
 
  private:
-  struct line { std::uint32_t name, name_size, value, value_size; };
+  struct extent { std::uint32_t name, name_size, value, value_size; };
   std::string text_;
-  std::vector<line> lines_;
+  std::vector<extent> lines_;
 };
 
 /// Calls `visit(element)` for every non-empty element of a comma-separated list (RFC 9110 section 5.6.1).

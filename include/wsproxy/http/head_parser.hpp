@@ -17,14 +17,14 @@
 namespace wsproxy {
 
 struct head_limits {
-  /// The start line (414), or one field line (400), in bytes. [large_client_header_buffers' size]
+  /// The start line (414), or one field line (400), in bytes with its line ending. [large_client_header_buffers' size]
   std::size_t line_bytes = 8 * 1024;
-  /// The whole head in bytes (400). [large_client_header_buffers' number times size]
+  /// The whole head in bytes, blank line included (400). [large_client_header_buffers' number times size]
   std::size_t head_bytes = 32 * 1024;
   /// Field lines (400). [max_headers]
   std::size_t field_count = 1000;
-  /// Field names of token characters other than letters, digits and '-' are dropped from the
-  /// head, as nginx does by default; false keeps them. [ignore_invalid_headers, underscores_in_headers]
+  /// Fields of a request whose name has token characters other than letters, digits and '-' are
+  /// dropped, as nginx does by default; false keeps them. A response keeps them always. [ignore_invalid_headers, underscores_in_headers]
   bool drop_unusual_names = true;
 };
 
@@ -45,7 +45,9 @@ class head_parser {
   };
 
   /// Takes the next bytes. Until `done` or an error, all input is consumed. Any split of the same
-  /// bytes gives the same head. Empty lines before a request line are skipped (RFC 9112 section 2.2).
+  /// bytes gives the same head or error. Empty lines before a request line are skipped (RFC 9112 section
+  /// 2.2). What is wrong with a request is named by the error, at the first wrong byte; a response that
+  /// is wrong in any way is errc::bad_response.
   outcome feed(std::string_view bytes);
 
   /// True once a byte of a head has been taken: an end of input is then an error, before it is not.
@@ -62,8 +64,8 @@ class head_parser {
 
 /// The rules a request head must obey beyond its grammar, whoever parsed it: one valid Host
 /// (or none in HTTP/1.0), body framing that cannot be read in two ways, a method and target
-/// we forward. The head parser does not call it; the engine does, on every exchange.
-/// An absolute-form target must name the same host as Host does.
+/// we forward, nothing that serialize() would throw for. The head parser does not call it; the
+/// engine does, on every exchange. An absolute-form target must name the same host as Host does.
 std::error_code check_request(const request_head&);
 
 }  // namespace wsproxy

@@ -27,13 +27,14 @@ struct response_head {
   wsproxy::fields fields;
 };
 
-/// The bytes of a head, blank line included. Appends to `out`. A name, value, method, target or
-/// reason with CR, LF or NUL throws std::invalid_argument: nothing may smuggle a line.
+/// The bytes of a head, blank line included. Appends to `out`. A value or reason with CR, LF or NUL,
+/// a name or method that is no token, a target with space or a byte that is not visible ASCII, or a
+/// status without three digits throws std::invalid_argument: nothing may smuggle a line.
 void serialize(const request_head&, std::string& out);
 void serialize(const response_head&, std::string& out);
 
 /// A complete small response with Content-Length (and none for 1xx, 204, 304).
-/// `fields` come before Content-Length; `close` adds `Connection: close`.
+/// `extra` comes before Content-Length; `close` adds `Connection: close`.
 std::string make_response(int status, std::string_view body, const fields& extra = {}, bool close = false);
 
 /// The reason phrase a status is sent with, in nginx's words where it has one; "" for unknown codes.

@@ -17,11 +17,13 @@ std::string accept_key(std::string_view sec_websocket_key);
 
 /// How the host changes a request on its way upstream.
 struct request_rewrite {
-  /// Replaces the request target; empty leaves it byte for byte.
+  /// Replaces the request target; empty leaves it byte for byte, but an absolute-form becomes its path
+  /// and query, as in nginx.
   std::string target{};
   /// Fields to set: they stand first, in this order, and the client's fields of these names are left
   /// out. An empty value only leaves the client's out. [proxy_set_header]
   wsproxy::fields set{};
+  /// A WebSocket handshake and a chunked body are sent as HTTP/1.1 in any case. [proxy_http_version]
   http_version version = http_version::http_1_1;
 };
 
@@ -33,9 +35,10 @@ struct request_rewrite {
 ///    `Connection: upgrade`, for a plain request no `Upgrade` and `Connection: close`. They stand where
 ///    `rewrite.set` has them, with its value's spelling where that means the same, else behind `set`.
 ///    A plain request whose `set` has an empty `Connection` gets none.
-/// 4. Content-Length or Transfer-Encoding describe `body`, behind `Connection`.
-/// The client's Sec-WebSocket-Key is forwarded. A missing Host in HTTP/1.1 is `Host: ` with an empty value
-/// unless `set` has one. Does not modify `in`.
+/// 4. Content-Length or Transfer-Encoding describe `body`, behind all of these and before what the client
+///    sent; `rewrite.set` cannot set them.
+/// The client's Sec-WebSocket-Key is forwarded. If neither `set` nor the client has a Host, a `Host` with an
+/// empty value comes first. Does not modify `in`.
 request_head make_upstream_request(const request_head& in, request_kind kind, const body_framing& body = {},
                                    const request_rewrite& rewrite = {});
 
@@ -58,7 +61,7 @@ response_verdict check_response(const request_head& sent, request_kind kind, con
 /// The head to send downstream. Strips hop-by-hop and nominated fields; for a 101 adds
 /// `Connection: upgrade` and `Upgrade: websocket`; for a final response `body` says how its body goes
 /// down (Content-Length is kept from upstream, chunked is announced, until_close is
-/// `Connection: close`), and `keep_alive` whether the connection goes on
+/// `Connection: close`, and so is chunked to an HTTP/1.0 client), and `keep_alive` whether the connection goes on
 /// (`Connection: keep-alive` to an HTTP/1.0 client, `close` when it does not).
 response_head make_downstream_response(const response_head& in, const body_framing& body, bool keep_alive,
                                        http_version client);

@@ -1,0 +1,124 @@
+#include <wsproxy/http/fields.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+#include "characters.hpp"
+
+namespace wsproxy {
+
+bool iequals(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return characters::lower(x) == characters::lower(y);
+         });
+}
+
+std::string_view trim(std::string_view text) noexcept {
+  const auto first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+bool is_token(std::string_view text) noexcept {
+  return !text.empty() && characters::skip(text, 0, characters::token) == text.size();
+}
+
+void fields::add(std::string_view name, std::string_view value) {
+  value = trim(value);
+  const auto at = text_.size();
+  const extent added{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(name.size()),
+                     static_cast<std::uint32_t>(at + name.size()), static_cast<std::uint32_t>(value.size())};
+  const auto needed = at + name.size() + value.size();
+  if (needed <= text_.capacity()) {
+    lines_.push_back(added);
+    text_.append(name).append(value);
+    return;
+  }
+  // The arguments may lie in text_, which must therefore outlive the copying.
+  std::string grown;
+  grown.reserve(std::max(needed, 2 * text_.capacity()));
+  grown.append(text_).append(name).append(value);
+  lines_.push_back(added);
+  text_.swap(grown);
+}
+
+void fields::set(std::string_view name, std::string_view value) {
+  value = trim(value);
+  const auto same = [&](const extent& each) {
+    return iequals({text_.data() + each.name, each.name_size}, name);
+  };
+  const auto first = std::find_if(lines_.begin(), lines_.end(), same);
+  if (first == lines_.end()) return add(name, value);
+  lines_.erase(std::remove_if(first + 1, lines_.end(), same), lines_.end());
+  if (value.size() <= first->value_size) {  // in its old place: repeated setting does not grow the text
+    std::memmove(text_.data() + first->value, value.data(), value.size());
+  } else {
+    const auto at = text_.size();
+    std::string grown;
+    grown.reserve(at + value.size());
+    grown.append(text_).append(value);  // `value` may lie in text_
+    text_.swap(grown);
+    first->value = static_cast<std::uint32_t>(at);
+  }
+  first->value_size = static_cast<std::uint32_t>(value.size());
+}
+
+std::size_t fields::erase(std::string_view name) {
+  const auto before = size();
+  erase_if([name](const field& line) { return iequals(line.name, name); });
+  return before - size();
+}
+
+void fields::clear() noexcept {
+  text_.clear();
+  lines_.clear();
+}
+
+void fields::reserve(std::size_t lines, std::size_t bytes) {
+  lines_.reserve(lines);
+  text_.reserve(bytes);
+}
+
+field fields::operator[](std::size_t at) const noexcept {
+  const auto& line = lines_[at];
+  return {{text_.data() + line.name, line.name_size}, {text_.data() + line.value, line.value_size}};
+}
+
+std::optional<std::string_view> fields::find(std::string_view name) const noexcept {
+  for (const auto& line : *this)
+    if (iequals(line.name, name)) return line.value;
+  return std::nullopt;
+}
+
+std::size_t fields::count(std::string_view name) const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(begin(), end(), [name](const field& line) { return iequals(line.name, name); }));
+}
+
+std::string fields::joined(std::string_view name) const {
+  std::string all;
+  bool first = true;
+  for (const auto& line : *this) {
+    if (!iequals(line.name, name)) continue;
+    if (!first) all += ", ";
+    first = false;
+    all += line.value;
+  }
+  return all;
+}
+
+bool fields::has_token(std::string_view name, std::string_view token) const noexcept {
+  bool found = false;
+  for (const auto& line : *this)
+    if (!found && iequals(line.name, name))
+      for_each_element(line.value, [&](std::string_view element) { return !(found = iequals(element, token)); });
+  return found;
+}
+
+bool fields::operator==(const fields& other) const noexcept {
+  return std::equal(begin(), end(), other.begin(), other.end(), [](const field& a, const field& b) {
+    return a.name == b.name && a.value == b.value;
+  });
+}
+
+}  // namespace wsproxy

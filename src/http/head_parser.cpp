@@ -1,0 +1,417 @@
+// llhttp reads the field lines, the status line and the request target. Before it sees a line, the bytes of
+// that line are judged here, for three reasons: its versions differ in what they refuse (obs-fold, empty
+// names, space before the colon), its error numbers differ too, and it knows neither limits nor methods
+// outside its list. The first wrong byte decides, whoever finds it, so any split gives the same error.
+#include <wsproxy/http/head_parser.hpp>
+
+#include <llhttp.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <wsproxy/http/body.hpp>
+
+#include "characters.hpp"
+#include "field_line.hpp"
+#include "target.hpp"
+
+namespace wsproxy {
+namespace {
+
+using characters::is;
+using characters::skip;
+
+// Text that llhttp hands out: a view of the bytes being fed while that suffices, else a copy.
+class piece {
+ public:
+  void extend(const char* at, std::size_t size) noexcept {
+    if (size == 0) return;
+    const auto* first = fresh_.empty() ? at : fresh_.data();
+    fresh_ = {first, static_cast<std::size_t>(at + size - first)};
+  }
+  // The bytes being fed are about to go away.
+  void keep() {
+    kept_.append(fresh_);
+    fresh_ = {};
+  }
+  std::string_view text() {
+    if (kept_.empty()) return fresh_;
+    keep();
+    return kept_;
+  }
+  void clear() noexcept {
+    kept_.clear();
+    fresh_ = {};
+  }
+
+ private:
+  std::string kept_;
+  std::string_view fresh_;
+};
+
+}  // namespace
+
+struct head_parser::impl {
+  impl(kind what, const head_limits& limits) : what_(what), limits_(limits) { restart(); }
+
+  outcome feed(std::string_view bytes);
+  bool begun() const noexcept { return at_ != at::start && at_ != at::start_lf; }
+  request_head take_request();
+  response_head take_response();
+
+ private:
+  enum class at {
+    start, start_lf,                     // empty lines before a request
+    method, target, version, version_lf, // the request line
+    status, status_lf,                   // the status line
+    name, value, value_lf, last_lf,      // field lines and the blank one
+    done
+  };
+
+  void restart();
+  std::size_t take(std::string_view bytes);
+  std::size_t take_empty_line(std::string_view bytes);
+  std::size_t take_request_line(std::string_view bytes);
+  std::size_t take_version(std::string_view bytes, std::size_t i);
+  std::size_t take_status_line(std::string_view bytes);
+  std::size_t take_field_line(std::string_view bytes);
+  std::size_t judge_field_line(std::string_view bytes, errc& wrong);
+  void end_request_line();
+  void end_status_line();
+  void end_field_line();
+  void execute(std::string_view bytes);
+  void refuse(errc error) {
+    if (!error_) error_ = what_ == kind::response ? errc::bad_response : error;
+  }
+  errc unnamed_refusal();
+  void make_room(std::string_view bytes);
+
+  // A callback. It only notes a position: an exception must not pass through C.
+  template <piece impl::*Where>
+  static int note(llhttp_t* parser, const char* at, std::size_t size) noexcept {
+    (static_cast<impl*>(parser->data)->*Where).extend(at, size);
+    return 0;
+  }
+  static const llhttp_settings_t settings;
+
+  const kind what_;
+  const head_limits limits_;
+  llhttp_t parser_{};
+  at at_ = at::start;
+  std::error_code error_{};
+  std::size_t head_size_ = 0;
+  std::size_t line_size_ = 0;
+  std::size_t lines_ = 0;  // field lines, those that are dropped too
+  bool line_ended_ = false;
+  std::size_t name_size_ = 0;
+  bool unusual_name_ = false;
+  std::array<char, 8> version_text_{};
+  std::size_t version_size_ = 0;
+  piece start_text_;  // the request target, or the reason phrase
+  piece name_;
+  piece value_;
+  // The head so far. What belongs to the other kind stays empty.
+  http_version version_ = http_version::http_1_1;
+  int status_ = 0;
+  std::string method_;
+  std::string text_;  // the request target, or the reason phrase
+  fields fields_;
+};
+
+constinit const llhttp_settings_t head_parser::impl::settings = [] {
+  llhttp_settings_t calls{};
+  calls.on_url = calls.on_status = note<&impl::start_text_>;
+  calls.on_header_field = note<&impl::name_>;
+  calls.on_header_value = note<&impl::value_>;
+  // 2: stop after the blank line, whatever the head says about a body or an upgrade.
+  calls.on_headers_complete = [](llhttp_t*) { return 2; };
+  return calls;
+}();
+
+void head_parser::impl::restart() {
+  llhttp_init(&parser_, what_ == kind::request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+  parser_.data = this;
+  at_ = at::start;
+  error_.clear();
+  head_size_ = line_size_ = lines_ = version_size_ = 0;
+  start_text_.clear();
+  name_.clear();
+  value_.clear();
+  method_.clear();
+  text_.clear();
+  fields_.clear();
+}
+
+head_parser::outcome head_parser::impl::feed(std::string_view bytes) {
+  std::size_t used = 0;
+  while (used != bytes.size()) {
+    const auto room = std::min(limits_.line_bytes - line_size_, limits_.head_bytes - head_size_);
+    if (room == 0) {
+      const bool long_start = at_ < at::name && line_size_ == limits_.line_bytes;
+      refuse(long_start ? errc::start_line_too_long : errc::head_too_large);
+      return {used, false, error_};
+    }
+    if (at_ == at::name && fields_.empty() && line_size_ == 0) make_room(bytes.substr(used));
+    const auto taken = take(bytes.substr(used, room));
+    used += taken;
+    head_size_ += taken;
+    line_size_ = std::exchange(line_ended_, false) ? 0 : line_size_ + taken;
+    if (error_) return {used, false, error_};
+    if (at_ == at::done) return {used, true};
+  }
+  start_text_.keep();
+  name_.keep();
+  value_.keep();
+  return {used};
+}
+
+// Takes bytes of one line, up to its end or to the first wrong byte.
+std::size_t head_parser::impl::take(std::string_view bytes) {
+  if (at_ == at::start && what_ == kind::response) at_ = at::status;
+  if (at_ == at::start || at_ == at::start_lf) return take_empty_line(bytes);
+  if (at_ <= at::version_lf) return take_request_line(bytes);
+  if (at_ <= at::status_lf) return take_status_line(bytes);
+  return take_field_line(bytes);
+}
+
+std::size_t head_parser::impl::take_empty_line(std::string_view bytes) {
+  const char c = bytes.front();
+  if (at_ == at::start_lf || c == '\n') {
+    if (at_ == at::start || c != '\n') return refuse(errc::bad_line_ending), 0;
+    at_ = at::start;
+    line_ended_ = true;
+    return 1;
+  }
+  at_ = c == '\r' ? at::start_lf : at::method;
+  return c == '\r' ? 1 : 0;
+}
+
+// llhttp gets a method it knows and the version in question; both are judged here.
+std::size_t head_parser::impl::take_request_line(std::string_view bytes) {
+  std::size_t i = 0;
+  if (at_ == at::method) {
+    i = skip(bytes, 0, characters::method);
+    method_.append(bytes.substr(0, i));
+    if (i == bytes.size()) return i;
+    if (bytes[i] != ' ' || method_.empty()) return refuse(errc::bad_start_line), i;
+    if (method_ == "CONNECT") return refuse(errc::bad_method), i;  // its target has a form of its own
+    at_ = at::target;
+    ++i;
+    execute("GET ");
+  }
+  if (at_ == at::target) {
+    const auto start = i;
+    i = skip(bytes, i, characters::target);
+    execute(bytes.substr(start, i - start));
+    if (error_ || i == bytes.size()) return i;
+    if (bytes[i] == '\r' || bytes[i] == '\n' || start_text_.text().empty())
+      return refuse(errc::bad_start_line), i;
+    if (bytes[i] != ' ') return refuse(errc::bad_target), i;
+    at_ = at::version;
+    ++i;
+  }
+  return take_version(bytes, i);
+}
+
+std::size_t head_parser::impl::take_version(std::string_view bytes, std::size_t i) {
+  const std::string_view seen(version_text_.data(), version_text_.size());
+  for (; at_ == at::version && i != bytes.size(); ++i) {
+    if (bytes[i] == '\r') {
+      const auto text = seen.substr(0, version_size_);
+      if (text == "HTTP/1.0") version_ = http_version::http_1_0;
+      else if (text == "HTTP/1.1") version_ = http_version::http_1_1;
+      else return refuse(text.starts_with("HTTP/") ? errc::bad_version : errc::bad_start_line), i;
+      at_ = at::version_lf;
+    } else if (bytes[i] == '\n') {
+      return refuse(errc::bad_line_ending), i;
+    } else if (version_size_ == version_text_.size() || !is(bytes[i], characters::target)) {
+      return refuse(errc::bad_start_line), i;
+    } else {
+      version_text_[version_size_++] = bytes[i];
+    }
+  }
+  if (i == bytes.size()) return i;
+  if (bytes[i] != '\n') return refuse(errc::bad_line_ending), i;
+  end_request_line();
+  return i + 1;
+}
+
+void head_parser::impl::end_request_line() {
+  text_ = start_text_.text();
+  execute(version_ == http_version::http_1_0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
+  at_ = at::name;
+  line_ended_ = true;
+}
+
+std::size_t head_parser::impl::take_status_line(std::string_view bytes) {
+  std::size_t i = 0;
+  if (at_ == at::status) {
+    i = skip(bytes, 0, characters::text);
+    if (i != bytes.size() && bytes[i] == '\r') {
+      at_ = at::status_lf;
+      ++i;
+    }
+  }
+  const bool ended = at_ == at::status_lf && i != bytes.size() && bytes[i] == '\n';
+  execute(bytes.substr(0, ended ? i + 1 : i));
+  if (error_ || (i == bytes.size() && !ended)) return i;
+  if (!ended) return refuse(errc::bad_start_line), i;
+  end_status_line();
+  return i + 1;
+}
+
+void head_parser::impl::end_status_line() {
+  const auto minor = llhttp_get_http_minor(&parser_);
+  status_ = llhttp_get_status_code(&parser_);
+  if (llhttp_get_http_major(&parser_) != 1 || minor > 1 || status_ < 100 || status_ > 999)
+    return refuse(errc::bad_start_line);
+  version_ = minor == 0 ? http_version::http_1_0 : http_version::http_1_1;
+  text_ = start_text_.text();
+  at_ = at::name;
+  line_ended_ = true;
+}
+
+std::size_t head_parser::impl::take_field_line(std::string_view bytes) {
+  if (line_size_ == 0) {
+    name_.clear();
+    value_.clear();
+    name_size_ = 0;
+    unusual_name_ = false;
+  }
+  errc wrong{};
+  const auto taken = judge_field_line(bytes, wrong);
+  execute(bytes.substr(0, taken));
+  if (wrong != errc{}) refuse(wrong);
+  if (!error_ && line_ended_ && at_ == at::name) end_field_line();
+  return taken;
+}
+
+// How many bytes of a field line, or of the blank one, are in order; and what is wrong with the next.
+std::size_t head_parser::impl::judge_field_line(std::string_view bytes, errc& wrong) {
+  std::size_t i = 0;
+  if (at_ == at::name) {
+    for (; i != bytes.size() && is(bytes[i], characters::token); ++i, ++name_size_)
+      unusual_name_ |= !is(bytes[i], characters::usual);
+    if (i == bytes.size()) return i;
+    const char c = bytes[i];
+    const bool first = name_size_ == 0;
+    if (first && c == '\r') at_ = at::last_lf;
+    else if (first && (c == ' ' || c == '\t')) return wrong = errc::folded_field, i;
+    else if (c == '\r' || c == '\n') return wrong = c == '\n' ? errc::bad_line_ending : errc::bad_field_name, i;
+    else if (first || c != ':') return wrong = errc::bad_field_name, i;
+    else if (++lines_ > limits_.field_count) return wrong = errc::head_too_large, i;
+    else at_ = at::value;
+    ++i;
+  }
+  if (at_ == at::value) {
+    i = skip(bytes, i, characters::text);
+    if (i == bytes.size()) return i;
+    if (bytes[i] == '\n') return wrong = errc::bad_line_ending, i;
+    if (bytes[i] != '\r') return wrong = errc::bad_field_value, i;
+    at_ = at::value_lf;
+    ++i;
+  }
+  if (i == bytes.size()) return i;
+  if (bytes[i] != '\n') return wrong = errc::bad_line_ending, i;
+  at_ = at_ == at::last_lf ? at::done : at::name;
+  line_ended_ = true;
+  return i + 1;
+}
+
+void head_parser::impl::end_field_line() {
+  const bool dropped = unusual_name_ && limits_.drop_unusual_names && what_ == kind::request;
+  if (!dropped) fields_.add(name_.text(), value_.text());
+}
+
+void head_parser::impl::execute(std::string_view bytes) {
+  const auto result = llhttp_execute(&parser_, bytes.data(), bytes.size());
+  // The two must agree on where the head ends.
+  if (result != (at_ == at::done ? HPE_PAUSED_UPGRADE : HPE_OK)) refuse(unnamed_refusal());
+}
+
+// What llhttp alone refuses: targets without a known form, and fields that delimit a body badly. Of those
+// it may speak late, at the first byte of the next line, when no name is known yet.
+errc head_parser::impl::unnamed_refusal() {
+  if (at_ < at::name) return errc::bad_target;
+  const auto here = name_.text();
+  const bool length = iequals(here, "Content-Length") || (here.empty() && fields_.count("Content-Length") != 0);
+  const bool coding = iequals(here, "Transfer-Encoding") || (here.empty() && fields_.count("Transfer-Encoding") != 0);
+  if (length && (coding || fields_.count("Transfer-Encoding") != 0)) return errc::length_with_coding;
+  if (coding && fields_.count("Content-Length") != 0) return errc::length_with_coding;
+  if (length) return errc::bad_content_length;
+  return coding ? errc::unknown_coding : errc::bad_field_value;
+}
+
+// The fields' two allocations, once, in their size: most heads arrive whole.
+void head_parser::impl::make_room(std::string_view bytes) {
+  bytes = bytes.substr(0, std::min(bytes.find("\r\n\r\n"), limits_.head_bytes));
+  const auto lines = static_cast<std::size_t>(std::count(bytes.begin(), bytes.end(), '\n')) + 1;
+  fields_.reserve(std::min(lines, limits_.field_count), bytes.size());
+}
+
+request_head head_parser::impl::take_request() {
+  request_head head{std::move(method_), std::move(text_), version_, std::move(fields_)};
+  restart();
+  return head;
+}
+
+response_head head_parser::impl::take_response() {
+  response_head head{status_, std::move(text_), version_, std::move(fields_)};
+  restart();
+  return head;
+}
+
+head_parser::head_parser(kind what, const head_limits& limits) : impl_(std::make_unique<impl>(what, limits)) {}
+head_parser::head_parser(head_parser&&) noexcept = default;
+head_parser& head_parser::operator=(head_parser&&) noexcept = default;
+head_parser::~head_parser() = default;
+
+head_parser::outcome head_parser::feed(std::string_view bytes) { return impl_->feed(bytes); }
+bool head_parser::begun() const noexcept { return impl_->begun(); }
+request_head head_parser::take_request() { return impl_->take_request(); }
+response_head head_parser::take_response() { return impl_->take_response(); }
+
+namespace {
+
+std::error_code check_target(const request_head& head) {
+  const std::string_view target = head.target;
+  if (target.empty() || skip(target, 0, characters::target) != target.size()) return errc::bad_target;
+  if (target.front() == '/') return {};
+  if (target == "*") return head.method == "OPTIONS" ? std::error_code{} : errc::bad_target;
+  const auto absolute = split_absolute(target);
+  return absolute && is_authority(absolute->authority) ? std::error_code{} : errc::bad_target;
+}
+
+std::error_code check_host(const request_head& head) {
+  const auto lines = head.fields.count("Host");
+  if (lines > 1) return errc::duplicate_host;
+  if (lines == 0) return head.version == http_version::http_1_0 ? std::error_code{} : errc::missing_host;
+  const auto host = head.fields.value_or_empty("Host");
+  if (!is_authority(host)) return errc::bad_host;
+  const auto absolute = split_absolute(head.target);
+  return absolute && !iequals(absolute->authority, host) ? errc::bad_host : std::error_code{};
+}
+
+std::error_code check_fields(const fields& lines) {
+  for (const auto& line : lines) {
+    if (!is_token(line.name)) return errc::bad_field_name;
+    if (!fits_on_a_line(line.value)) return errc::bad_field_value;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::error_code check_request(const request_head& head) {
+  if (!is_token(head.method)) return errc::bad_start_line;
+  if (head.method == "CONNECT" || head.method == "TRACE") return errc::bad_method;
+  if (const auto error = check_target(head)) return error;
+  if (const auto error = check_fields(head.fields)) return error;
+  if (const auto error = check_host(head)) return error;
+  std::error_code error;
+  request_framing(head, error);
+  return error;
+}
+
+}  // namespace wsproxy
