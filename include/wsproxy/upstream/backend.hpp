@@ -2,8 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 
@@ -20,6 +20,7 @@ struct address {
   /// Reads `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`. Port 80 if there is none.
   /// Throws std::invalid_argument naming the text.
   static address parse(std::string_view text);
+  /// The text that `parse` reads as this address, with its port.
   std::string to_string() const;
   bool operator==(const address&) const = default;
 };
@@ -33,7 +34,7 @@ struct backend_options {
   unsigned weight = 1;         ///< its share
   unsigned max_conns = 0;      ///< tunnels and requests at most; 0: unlimited
   unsigned max_fails = 1;      ///< failures within fail_timeout that take it out; 0: never
-  duration fail_timeout = std::chrono::seconds(10);  ///< whole seconds, as nginx counts
+  std::chrono::seconds fail_timeout{10};  ///< whole seconds, as nginx counts
   bool backup = false;         ///< used only when no other is usable
   bool down = false;           ///< never used
 
@@ -41,14 +42,14 @@ struct backend_options {
 };
 
 /// A backend's live object. Shared: it survives every reconfiguration that keeps its name and address,
-/// so that its counters do. Counters may be read from any thread.
+/// so that its counters do. Counters may be read from any thread. What is configured of it (weight, limits)
+/// may change meanwhile and belongs to the upstream's list.
 class backend {
  public:
-  explicit backend(backend_options);
+  backend(std::string name, address at);
 
-  const backend_options& options() const noexcept { return options_; }
-  const std::string& name() const noexcept { return options_.name; }
-  const wsproxy::address& address() const noexcept { return options_.at; }
+  const std::string& name() const noexcept { return name_; }
+  const wsproxy::address& address() const noexcept { return address_; }
 
   /// Leases alive now: exchanges and tunnels.
   std::uint32_t active() const noexcept { return active_.load(std::memory_order_relaxed); }
@@ -59,8 +60,8 @@ class backend {
  private:
   friend class upstream;
   friend class lease;
-  friend class balancer_view;
-  const backend_options options_;
+  const std::string name_;
+  const wsproxy::address address_;
   std::atomic<std::uint32_t> active_{0};
   std::atomic<std::uint64_t> picked_{0};
   std::atomic<std::uint64_t> failed_{0};

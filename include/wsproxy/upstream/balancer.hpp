@@ -10,8 +10,10 @@
 //   };
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,31 +30,40 @@ namespace wsproxy {
 /// What one request remembers over its attempts: which backends it has tried, and whatever a
 /// method needs to go on where it stopped (nginx's ring walk). Lives as long as the request.
 struct pick_state {
-  std::vector<bool> tried;       ///< by index; kept by the upstream
-  bool on_backups = false;       ///< kept by the upstream: the primaries are used up
-  std::uint32_t hash = 0;        ///< the method's own
-  unsigned tries = 0;            ///< the method's own
-  bool begun = false;            ///< the method's own: false at a request's first pick
+  /// Every backend this request was given, in order. Kept by the upstream.
+  std::vector<std::shared_ptr<const backend>> tried;
+  std::uint64_t version = 0;  ///< kept by the upstream: the list that all below belongs to
+  bool on_backups = false;    ///< kept by the upstream: the primaries are used up
+  // The method's own. They start anew when the list changes and when the backups' turn comes.
+  std::uint32_t hash = 0;
+  unsigned tries = 0;
+  bool begun = false;  ///< false at a request's first pick
 };
 
 /// What a balancer sees. All backends of one tier (the primaries, or the backups), in configured order.
 class pick_request {
  public:
-  struct entry { std::shared_ptr<backend> which; health state; };
+  struct entry {
+    std::shared_ptr<backend> which;
+    backend_options options;
+    health state;
+  };
 
-  pick_request(std::span<entry> all, pick_state& state, time_point now, std::uint64_t version, std::uint32_t random)
-      : state(state), now(now), version(version), random(random), all_(all) {}
+  pick_request(std::span<entry> tier, pick_state& memory, time_point at, std::uint64_t list_version,
+               std::uint32_t fresh_random)
+      : state(memory), now(at), version(list_version), random(fresh_random), all_(tier) {}
 
-  const request_head* head = nullptr;   ///< may be null: a pick without a request
-  std::string_view client;              ///< the client's address as text, without port
-  std::string_view hash_key;            ///< what hash methods use
+  const request_head* head = nullptr;  ///< may be null: a pick without a request
+  std::string_view client;             ///< the client's address as text, without port
+  std::string_view hash_key;           ///< what hash methods use
   pick_state& state;
   const time_point now;
-  const std::uint64_t version;          ///< changes whenever the list does: rebuild what was derived from it
-  const std::uint32_t random;           ///< a fresh random number
+  const std::uint64_t version;  ///< changes whenever the list does: rebuild what was derived from it
+  const std::uint32_t random;   ///< a fresh random number
 
   std::size_t size() const noexcept { return all_.size(); }
   const backend& at(std::size_t i) const noexcept { return *all_[i].which; }
+  const backend_options& options(std::size_t i) const noexcept { return all_[i].options; }
   /// The method's and health's numbers of backend i: current and effective weight.
   health& weights(std::size_t i) noexcept { return all_[i].state; }
   /// Not tried by this request, not down, not failed out, not at max_conns. All methods share this test.
@@ -93,13 +104,14 @@ class pick_request {
 class balancer {
  public:
   virtual ~balancer() = default;
-  /// The index of the backend to use; it must be usable. Nothing: no backend can be used.
+  /// The index of the backend to use; it must be usable. Nothing (or an index that is not usable):
+  /// no backend of this tier can be used.
   virtual std::optional<std::size_t> pick(pick_request&) = 0;
   /// False if the method cannot have backups (nginx refuses `backup` with hash, ip_hash and random).
   virtual bool allows_backups() const noexcept { return true; }
 };
 
-/// A balancer from a function `optional<size_t>(pick_request&)`.
+/// A balancer from a function `optional<size_t>(pick_request&)`. Throws std::invalid_argument if it is empty.
 std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
 
 }  // namespace wsproxy

@@ -1,6 +1,7 @@
 // Smooth weighted round robin, nginx's default.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -14,20 +15,25 @@ namespace wsproxy {
 std::shared_ptr<balancer> round_robin();
 
 namespace detail {
-/// One step among the backends for which `eligible(i)` is true; nothing if there is none.
-template <class Eligible> std::optional<std::size_t> smooth_step(pick_request& request, Eligible eligible) {
+/// One step among the candidates, a range of indices; nothing if it is empty.
+template <class Candidates>
+std::optional<std::size_t> smooth_step(pick_request& request, Candidates&& candidates) {
   std::optional<std::size_t> best;
-  int total = 0;
-  for (std::size_t i = 0; i != request.size(); ++i) {
-    if (!eligible(i)) continue;
+  std::int64_t total = 0;
+  for (const std::size_t i : candidates) {
     auto& w = request.weights(i);
     w.current_weight += w.effective_weight;
     total += w.effective_weight;
-    if (w.effective_weight < static_cast<int>(request.at(i).options().weight)) ++w.effective_weight;
+    if (w.effective_weight < request.options(i).weight) ++w.effective_weight;
     if (!best || w.current_weight > request.weights(*best).current_weight) best = i;
   }
   if (best) request.weights(*best).current_weight -= total;
   return best;
+}
+
+/// One step among all usable backends: what every other method falls back to.
+inline std::optional<std::size_t> round_robin_step(pick_request& request) {
+  return smooth_step(request, request.usable());
 }
 }  // namespace detail
 

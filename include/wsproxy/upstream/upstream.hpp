@@ -25,7 +25,7 @@ class lease {
   explicit operator bool() const noexcept { return backend_ != nullptr; }
   const std::shared_ptr<wsproxy::backend>& backend() const noexcept { return backend_; }
 
-  /// The backend proved itself alive. Later calls of either kind do nothing.
+  /// The backend proved itself alive. Later calls of either kind do nothing, and so do calls of an empty lease.
   void succeeded(time_point now);
   /// The backend failed this request (refused, timed out, broken answer, listed status).
   void failed(time_point now);
@@ -51,7 +51,7 @@ struct pick_for {
 /// a short lock is held while a balancer picks. Live leases notice no change of the list.
 class upstream {
  public:
-  /// Throws std::invalid_argument: no backends, a weight of 0, an address that cannot be read,
+  /// Throws std::invalid_argument: no primary backends, a weight of 0, an address that cannot be read,
   /// a backup where the method has none. `method` null: smooth weighted round robin.
   explicit upstream(std::vector<backend_options> backends, std::shared_ptr<balancer> method = nullptr,
                     std::string name = {});
@@ -59,13 +59,15 @@ class upstream {
   const std::string& name() const noexcept;
 
   /// A backend for a request's next attempt; an empty lease if none can be used. Each backend is given
-  /// at most once per `state`; backups come when no primary is usable.
+  /// at most once per `state`; backups come when no primary is usable, and after one came no primary does.
+  /// A state belongs to one request and one upstream.
   lease pick(const pick_for& what, pick_state& state, time_point now) const;
 
-  /// Replaces the list. Backends that keep name and address keep their object, counters and health.
+  /// Replaces the list. Backends that keep name and address keep their object, counters and health; a request
+  /// between two attempts goes on with the new list. Throws as the constructor does, and then changes nothing.
   void set_backends(std::vector<backend_options> backends);
 
-  /// The present list.
+  /// The present list: the primaries, then the backups.
   std::vector<std::shared_ptr<backend>> backends() const;
   /// Attempts that one request can make: backends that are not down.
   std::size_t tries() const;

@@ -1,0 +1,150 @@
+#include <wsproxy/upstream/consistent_hash.hpp>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <ranges>
+#include <unordered_map>
+
+#include <wsproxy/http/fields.hpp>
+#include <wsproxy/upstream/round_robin.hpp>
+
+namespace wsproxy {
+namespace {
+
+constexpr unsigned points_per_weight = 160;
+/// Points a request may pass over in vain, over all its attempts.
+constexpr unsigned most_tries = 20;
+
+constexpr auto crc_table = [] {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t i = 0; i != 256; ++i) {
+    auto value = i;
+    for (int bit = 0; bit != 8; ++bit) value = (value >> 1) ^ ((value & 1) != 0 ? 0xedb88320u : 0u);
+    table[i] = value;
+  }
+  return table;
+}();
+
+/// A CRC-32 under way.
+class crc {
+ public:
+  void add(std::uint8_t byte) noexcept { value_ = crc_table[(value_ ^ byte) & 0xff] ^ (value_ >> 8); }
+  void add(std::string_view text) noexcept {
+    for (const char c : text) add(static_cast<std::uint8_t>(c));
+  }
+  void add_little_endian(std::uint32_t number) noexcept {
+    for (unsigned shift = 0; shift != 32; shift += 8) add(static_cast<std::uint8_t>(number >> shift));
+  }
+  std::uint32_t result() const noexcept { return ~value_; }
+
+ private:
+  std::uint32_t value_ = 0xffffffff;
+};
+
+struct host_and_port {
+  std::string_view host, port;
+};
+
+/// nginx splits at a colon with only digits behind it, so that "[::1]" has no port and "host:" an empty one.
+host_and_port split(std::string_view name) {
+  if (iequals(name.substr(0, 5), "unix:")) return {name.substr(5), {}};
+  const auto last_other = name.find_last_not_of("0123456789");
+  if (last_other == name.npos || name[last_other] != ':') return {name, {}};
+  return {name.substr(0, last_other), name.substr(last_other + 1)};
+}
+
+/// Calls visit(point) for each of a backend's points in the order they are derived.
+template <class Visit>
+void for_each_point(std::string_view name, std::uint64_t weight, Visit visit) {
+  const auto [host, port] = split(name);
+  crc base;
+  base.add(host);
+  base.add(std::uint8_t{0});
+  base.add(port);
+  std::uint32_t point = 0;
+  for (std::uint64_t left = weight * points_per_weight; left != 0; --left) {
+    auto next = base;
+    next.add_little_endian(point);
+    point = next.result();
+    visit(point);
+  }
+}
+
+class ring final : public balancer {
+ public:
+  std::optional<std::size_t> pick(pick_request& request) override;
+  bool allows_backups() const noexcept override { return false; }
+
+ private:
+  struct point {
+    std::uint32_t hash;
+    std::uint32_t group;
+  };
+  void rebuild(const pick_request& request);
+
+  std::uint64_t version_ = 0;
+  std::vector<point> points_;  // by hash, each hash once
+  /// The backends that share a name, a host's several addresses, share its points.
+  std::vector<std::vector<std::size_t>> groups_;
+};
+
+std::optional<std::size_t> ring::pick(pick_request& request) {
+  auto& state = request.state;
+  if (state.tries > most_tries || request.size() < 2 || request.hash_key.empty())
+    return detail::round_robin_step(request);
+  if (version_ != request.version) rebuild(request);
+  if (!state.begun) {
+    const auto first = std::ranges::lower_bound(points_, crc32(request.hash_key), {}, &point::hash);
+    state.hash = static_cast<std::uint32_t>(first - points_.begin());
+    state.begun = true;
+  }
+  const auto usable = std::views::filter([&](std::size_t i) { return request.usable(i); });
+  while (state.tries <= most_tries) {
+    const auto& group = groups_[points_[state.hash % points_.size()].group];
+    if (const auto chosen = detail::smooth_step(request, group | usable)) return chosen;
+    ++state.hash;  // the next point, which may well be of the same backend
+    ++state.tries;
+  }
+  return detail::round_robin_step(request);
+}
+
+void ring::rebuild(const pick_request& request) {
+  points_.clear();
+  groups_.clear();
+  std::unordered_map<std::string_view, std::uint32_t> groups;
+  for (std::size_t i = 0; i != request.size(); ++i) {
+    const std::string_view name = request.options(i).name;
+    const auto group = groups.try_emplace(name, static_cast<std::uint32_t>(groups_.size())).first->second;
+    if (group == groups_.size()) groups_.emplace_back();
+    groups_[group].push_back(i);
+    for_each_point(name, request.options(i).weight, [&](std::uint32_t hash) {
+      points_.push_back({hash, group});
+    });
+  }
+  // Where two names collide the one configured first keeps the point, as with nginx on glibc.
+  std::ranges::stable_sort(points_, {}, &point::hash);
+  const auto rest = std::ranges::unique(points_, {}, &point::hash);
+  points_.erase(rest.begin(), rest.end());
+  version_ = request.version;
+}
+
+}  // namespace
+
+std::shared_ptr<balancer> consistent_hash() {
+  return std::make_shared<ring>();
+}
+
+std::vector<std::uint32_t> ring_points(std::string_view name, unsigned weight) {
+  std::vector<std::uint32_t> points;
+  for_each_point(name, weight, [&](std::uint32_t point) { points.push_back(point); });
+  return points;
+}
+
+std::uint32_t crc32(std::string_view text) noexcept {
+  crc sum;
+  sum.add(text);
+  return sum.result();
+}
+
+}  // namespace wsproxy
