@@ -70,7 +70,7 @@ void exchange_machine::next_attempt(time_point now) {
   ++result_.attempts;
   result_.backend = lease_.backend();
   result_.at = stage::connect;
-  phase_ = phase::dialing;
+  phase_ = step::dialing;
   connected_ = false;
   upstream_mute_ = false;
   up_out_.clear();
@@ -102,7 +102,7 @@ void exchange_machine::attempt_failed(std::error_code error, unsigned condition,
 
 void exchange_machine::on_dialed(time_point now) {
   connected_ = true;
-  phase_ = phase::asking;
+  phase_ = step::asking;
   result_.at = stage::handshake;
   since_ = body_since_ = now;
   send_request(now);
@@ -128,7 +128,7 @@ void exchange_machine::send_request(time_point) {
   // The body's beginning came with the head and is kept until an answer comes, for another attempt.
   request_reader_ = body_reader(request_body_);
   std::string_view early = what_.early;
-  while (!early.empty() && !request_complete() && phase_ == phase::asking) {
+  while (!early.empty() && !request_complete() && phase_ == step::asking) {
     slices piece;
     const bool more = relay_request_body(early, piece);
     for (const auto& part : piece.view()) up_out_.append(part.data, part.size);
@@ -166,8 +166,8 @@ bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
 
 bool exchange_machine::wants_read(side from) const noexcept {
   if (from == side::upstream)
-    return connected_ && (phase_ == phase::asking || phase_ == phase::relaying);
-  if (downstream_ended_ || phase_ >= phase::switched) return false;
+    return connected_ && (phase_ == step::asking || phase_ == step::relaying);
+  if (downstream_ended_ || phase_ >= step::switched) return false;
   if (!request_complete()) return connected_;
   const auto& waiting = kind_ == request_kind::websocket ? what_.early : result_.leftover;
   const auto most = kind_ == request_kind::websocket && what_.how->tunnel.limits.early_bytes != 0
@@ -186,11 +186,11 @@ void exchange_machine::take_output(side to, slices& out) {
 
 std::size_t exchange_machine::on_read(side from, std::span<const char> in, slices& out, time_point now) {
   if (from == side::downstream) return on_request_body(in, out, now);
-  if (phase_ == phase::asking) {
+  if (phase_ == step::asking) {
     since_ = now;
     return on_response_head(in, out, now);
   }
-  if (phase_ == phase::relaying) {
+  if (phase_ == step::relaying) {
     since_ = now;
     return on_response_body(in, out);
   }
@@ -207,7 +207,7 @@ std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& 
   while (!rest.empty() && !request_complete()) {
     if (!out.room()) return in.size() - rest.size();
     body_streamed_ = true;
-    if (!relay_request_body(rest, out) && phase_ == phase::done) return in.size();
+    if (!relay_request_body(rest, out) && phase_ == step::done) return in.size();
   }
   if (request_complete() && since_ < now) since_ = now;  // now the answer is awaited
   result_.leftover.append(rest);
@@ -216,7 +216,7 @@ std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& 
 
 std::size_t exchange_machine::on_response_head(std::span<const char> in, slices& out, time_point now) {
   std::string_view rest = text(in);
-  while (!rest.empty() && phase_ == phase::asking && connected_) {
+  while (!rest.empty() && phase_ == step::asking && connected_) {
     const auto parsed = response_parser_.feed(rest);
     rest.remove_prefix(parsed.consumed);
     if (parsed.error) {
@@ -236,7 +236,7 @@ std::size_t exchange_machine::on_response_head(std::span<const char> in, slices&
         return in.size();
       case response_verdict::kind::switched:
         lease_.succeeded(now);
-        phase_ = phase::switched;
+        phase_ = step::switched;
         result_.at = stage::tunnel;
         result_.established = now;
         if (!stop_at_verdict_) begin_response(now);
@@ -244,10 +244,10 @@ std::size_t exchange_machine::on_response_head(std::span<const char> in, slices&
       case response_verdict::kind::final: on_final_head(now); break;
     }
   }
-  if (phase_ == phase::done || !connected_) return in.size();
+  if (phase_ == step::done || !connected_) return in.size();
   down_giving_ = std::exchange(down_out_, {});
   out.borrow(down_giving_);
-  if (phase_ == phase::relaying && response_reader_.done()) end_response(out);
+  if (phase_ == step::relaying && response_reader_.done()) end_response(out);
   return in.size() - rest.size();
 }
 
@@ -263,10 +263,10 @@ void exchange_machine::on_final_head(time_point now) {
   else lease_.succeeded(now);
   response_reader_ = body_reader(response_body_);
   if (stop_at_verdict_) {
-    phase_ = phase::answered;
+    phase_ = step::answered;
     return;
   }
-  phase_ = phase::relaying;
+  phase_ = step::relaying;
   result_.at = stage::response;
   begin_response(now);
 }
@@ -282,7 +282,7 @@ void exchange_machine::begin_response(time_point) {
   result_.committed = true;
   result_.status = response_.status;
   body_framing down = response_body_;
-  if (phase_ == phase::switched) {
+  if (phase_ == step::switched) {
     down = {};
   } else {
     using kind = body_framing::kind;
@@ -342,8 +342,8 @@ void exchange_machine::on_eof(side from, slices& out, time_point now) {
     if (!request_complete()) finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
     return;
   }
-  if (phase_ == phase::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
-  if (phase_ != phase::relaying) return;
+  if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
+  if (phase_ != step::relaying) return;
   if (const auto error = response_reader_.end_of_input()) {
     result_.keep_alive = false;
     return finish(end_cause::failed, error, side::upstream, result_.status);
@@ -356,7 +356,7 @@ void exchange_machine::on_broken(side which, std::error_code, time_point now) {
     result_.keep_alive = false;
     return finish(end_cause::reset, errc::downstream_closed, side::downstream, result_.committed ? result_.status : 0);
   }
-  if (phase_ == phase::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
+  if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
   result_.keep_alive = false;
   finish(end_cause::failed, errc::body_truncated, side::upstream, result_.status);
 }
@@ -381,20 +381,20 @@ time_point exchange_machine::deadline() const noexcept {
   auto wait = [&](time_point since, duration length) {
     if (length > duration::zero() && since != time_point::max()) first = std::min(first, since + length);
   };
-  if (phase_ >= phase::switched) return first;
   wait(down_stalled_, t.send_stall);
+  if (phase_ >= step::switched) return first;
   wait(up_stalled_, t.send_stall);
-  if (phase_ == phase::dialing) wait(since_, t.connect);
+  if (phase_ == step::dialing) wait(since_, t.connect);
   const bool body_awaited = connected_ && !request_complete() && up_stalled_ == time_point::max();
   if (body_awaited) wait(body_since_, t.client_body);
-  const bool answer_awaited = request_complete() || phase_ == phase::relaying;
+  const bool answer_awaited = request_complete() || phase_ == step::relaying;
   if (connected_ && answer_awaited && up_stalled_ == time_point::max() && down_stalled_ == time_point::max())
     wait(since_, t.response);
   return first;
 }
 
 void exchange_machine::on_tick(time_point now) {
-  if (phase_ >= phase::switched || now < deadline()) return;
+  if (now < deadline()) return;
   const auto& t = what_.how->tunnel.timeouts;
   auto due = [&](time_point since, duration length) {
     return since != time_point::max() && length > duration::zero() && now >= since + length;
@@ -403,9 +403,9 @@ void exchange_machine::on_tick(time_point now) {
     result_.keep_alive = false;
     return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, result_.status);
   }
-  if (phase_ == phase::dialing) return attempt_failed(errc::connect_timeout, retry::timeout, now);
+  if (phase_ == step::dialing) return attempt_failed(errc::connect_timeout, retry::timeout, now);
   if (due(up_stalled_, t.send_stall)) {
-    if (phase_ == phase::asking) return attempt_failed(errc::send_stall_timeout, retry::timeout, now);
+    if (phase_ == step::asking) return attempt_failed(errc::send_stall_timeout, retry::timeout, now);
     result_.keep_alive = false;
     return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, result_.status);
   }
@@ -414,7 +414,7 @@ void exchange_machine::on_tick(time_point now) {
     return finish(end_cause::timeout, errc::client_body_timeout, side::downstream,
                   result_.committed ? result_.status : status_for(errc::client_body_timeout));
   }
-  if (phase_ == phase::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
+  if (phase_ == step::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
   result_.keep_alive = false;
   finish(end_cause::timeout, errc::response_timeout, side::upstream, result_.status);
 }
@@ -425,8 +425,9 @@ void exchange_machine::abort(std::error_code error) {
 }
 
 void exchange_machine::finish(end_cause cause, std::error_code error, side who, int status) {
-  if (phase_ == phase::done) return;
-  phase_ = phase::done;
+  // A response that is whole here may still fail on its way to the client.
+  if (phase_ == step::done && !(result_.cause == end_cause::complete && error)) return;
+  phase_ = step::done;
   connected_ = false;
   result_.cause = cause;
   result_.error = error;

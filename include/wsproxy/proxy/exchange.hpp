@@ -58,9 +58,9 @@ struct exchange {
   environment* world = nullptr;
 };
 
-/// What passed through a tunnel in one direction.
+/// What came from one side.
 struct flow {
-  std::uint64_t bytes = 0;     ///< received from that side
+  std::uint64_t bytes = 0;     ///< of a tunnel; of a plain message its body
   std::uint64_t frames = 0;    ///< where frames are tracked
   std::uint64_t messages = 0;  ///< where frames are tracked
   std::uint16_t close_code = 0;  ///< of that side's Close frame; 1005: it had none; 0: no Close was seen

@@ -20,7 +20,7 @@ namespace wsproxy::detail {
 
 class exchange_machine {
  public:
-  enum class phase {
+  enum class step {
     dialing,   ///< a connection to target() is wanted
     asking,    ///< the request goes up, the response head is awaited
     relaying,  ///< the response's body goes down
@@ -47,7 +47,7 @@ class exchange_machine {
   void abort(std::error_code error);
 
   // Wishes.
-  enum phase phase() const noexcept { return phase_; }
+  step phase() const noexcept { return phase_; }
   const backend& target() const noexcept { return *lease_.backend(); }
   /// Counts the attempts: a connection made for an earlier one is to be closed.
   unsigned attempt() const noexcept { return result_.attempts; }
@@ -67,7 +67,11 @@ class exchange_machine {
   const response_head& response() const noexcept { return response_; }
   response_head take_response() noexcept { return std::move(response_); }
   lease take_lease() noexcept { return std::move(lease_); }
-  forward_result take_result() noexcept { return std::move(result_); }
+  forward_result take_result() noexcept {
+    result_.from_client.bytes = request_reader_.size();
+    result_.from_upstream.bytes = response_reader_.size();
+    return std::move(result_);
+  }
   std::error_code error() const noexcept { return result_.error; }
 
  private:
@@ -109,7 +113,7 @@ class exchange_machine {
   time_point up_stalled_ = time_point::max();
   time_point down_stalled_ = time_point::max();
   std::uint32_t random_ = 0;
-  enum phase phase_ = phase::dialing;
+  step phase_ = step::dialing;
   request_kind kind_ = request_kind::plain;
   bool stop_at_verdict_;
   bool connected_ = false;

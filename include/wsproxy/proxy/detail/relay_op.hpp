@@ -1,0 +1,513 @@
+// The engine: performs what exchange_machine and tunnel_machine wish, over any two streams.
+//
+// One allocation per exchange. While it is an exchange it has an exchange_phase; at the 101 that phase is
+// dropped and the tunnel goes on in the same object, with the same pending reads. Nothing here knows the
+// protocol: it reads, writes, dials, closes and keeps time as the machines say.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+
+#include <wsproxy/proxy/detail/exchange_machine.hpp>
+#include <wsproxy/proxy/detail/leg.hpp>
+#include <wsproxy/proxy/detail/operation.hpp>
+#include <wsproxy/proxy/detail/session_record.hpp>
+#include <wsproxy/proxy/dial.hpp>
+#include <wsproxy/proxy/forward.hpp>
+#include <wsproxy/websocket/detail/tunnel_machine.hpp>
+
+namespace wsproxy::detail {
+
+/// What an accepted 101 leaves behind; the material of `switched`.
+template <class Up> struct switch_state {
+  response_head response;
+  std::string early;   // from the upstream, behind its 101
+  std::optional<Up> stream;
+  lease held;
+  std::shared_ptr<const route> how;
+};
+
+struct switched_access {
+  template <class Up> static switched<Up> make(switch_state<Up> state) {
+    return switched<Up>(std::make_unique<switch_state<Up>>(std::move(state)));
+  }
+  template <class Up> static switch_state<Up> take(switched<Up> from) { return std::move(*from.state_); }
+};
+
+template <class Down, class Dialer> struct exchange_phase {
+  exchange_phase(exchange what, upstream backends, Dialer with, bool stop_at_verdict)
+      : machine(std::move(what), std::move(backends), stop_at_verdict), dial(std::move(with)) {}
+  exchange_machine machine;
+  Dialer dial;
+  asio::cancellation_signal stop_dial;
+  unsigned dialed = 0;      // the attempt that was last dialed
+  bool dialing = false;
+  bool stopping = false;    // that dial is no longer wanted
+};
+
+/// Down may be no_stream: then the exchange ends at its verdict.
+template <class Down, class Dialer, class Handler>
+class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler>, public session_target {
+  using base = operation<relay_op, Handler>;
+  using Up = typename Dialer::stream_type;
+  using phase_type = exchange_phase<Down, Dialer>;
+  static constexpr bool has_down = leg<Down>::present;
+
+ public:
+  /// An exchange. `owned` may hold the downstream stream, else `down` is borrowed.
+  relay_op(Handler&& handler, asio::any_io_executor executor, Down* down, std::unique_ptr<Down> owned,
+           upstream backends, Dialer dial, exchange what)
+      : base(std::move(handler), std::move(executor), what.world),
+        owned_(std::move(owned)),
+        how_(what.how ? what.how : route::make()) {
+    what.how = how_;
+    if constexpr (has_down) legs_.down.attach(owned_ ? *owned_ : *down);
+    exchange_ = std::make_unique<phase_type>(std::move(what), std::move(backends), std::move(dial), !has_down);
+  }
+  /// A tunnel.
+  relay_op(Handler&& handler, asio::any_io_executor executor, Down* down, std::unique_ptr<Down> owned,
+           switch_state<Up> up, bool is_websocket, environment* world)
+      : base(std::move(handler), std::move(executor), world),
+        owned_(std::move(owned)),
+        how_(up.how ? std::move(up.how) : route::make()) {
+    if constexpr (has_down) legs_.down.attach(owned_ ? *owned_ : *down);
+    lease_ = std::move(up.held);
+    up_ = std::move(up.stream);
+    legs_.up.attach(*up_);
+    up_open_ = true;
+    begin_tunnel(is_websocket, is_websocket ? negotiated_rsv(up.response.fields) : std::uint8_t{0});
+  }
+  ~relay_op() {
+    if (record_) record_->detach();
+  }
+
+  void start_exchange() {
+    exchange_->machine.start(static_cast<std::uint32_t>(this->world().random()), this->now());
+    run();
+  }
+  /// The early bytes go through the tunnel like all others.
+  void start_tunnel(const std::string& early_down, const std::string& early_up) {
+    began_ = established_ = this->now();
+    if constexpr (has_down) {
+      feed<side::upstream>(early_up);
+      feed<side::downstream>(early_down);
+    }
+    run();
+  }
+
+  void on_cancel(asio::cancellation_type type) {
+    using ct = asio::cancellation_type;
+    const bool now_wanted = (type & ct::terminal) != ct::none;
+    const bool early_enough = (type & ct::total) != ct::none && exchange_ && exchange_->machine.unsent();
+    if (!now_wanted && !early_enough) return;
+    if (exchange_) exchange_->machine.abort(errc::cancelled);
+    else tunnel_->abort(errc::cancelled);
+    run();
+  }
+  void on_tick() {
+    if (exchange_) exchange_->machine.on_tick(this->now());
+    else tunnel_->on_tick(this->now());
+    run();
+  }
+  void drain_session(std::uint16_t code, std::string_view reason) override {
+    auto self = this->shared_from_this();
+    tunnel_->drain(code, reason, this->now());
+    run();
+    base::settle(std::move(self));
+  }
+  void abort_session() override {
+    auto self = this->shared_from_this();
+    tunnel_->abort(errc::cancelled);
+    run();
+    base::settle(std::move(self));
+  }
+  auto take_result() {
+    if constexpr (has_down) return make_result();
+    else return make_verdict();
+  }
+
+ private:
+  struct legs {
+    leg<Down> down;
+    leg<Up> up;
+  };
+  template <side S> auto& leg_of() noexcept {
+    if constexpr (S == side::downstream) return legs_.down;
+    else return legs_.up;
+  }
+  template <side S> using stream_of = std::conditional_t<S == side::upstream, Up, Down>;
+  template <side S> static constexpr std::size_t at = S == side::upstream;
+
+  // ---- Events: each tells the machine, then run() performs what it wishes.
+
+  template <side S> void on_readable(std::error_code ec, std::size_t n) {
+    this->arrived();
+    reading_[at<S>] = false;
+    auto& from = leg_of<S>();
+    constexpr bool reads_itself = !readiness_stream<stream_of<S>>;  // then what came must not be lost
+    for (int rounds = 0; rounds != 8; ++rounds) {                   // then others have their turn
+      if (!ours<S>() || !(reads_itself || may_read<S>())) {
+        if constexpr (reads_itself && S == side::downstream)
+          if (!ec && !tunnel_) leftover_.append(from.take_read(n, ec).data(), n);
+        break;
+      }
+      const auto bytes = from.take_read(n, ec);
+      if (ec) {
+        on_read_end<S>(ec);
+        break;
+      }
+      if (bytes.empty()) break;
+      feed<S>({bytes.data(), bytes.size()});
+      if (!from.may_read_on(bytes.size())) break;
+    }
+    run();
+  }
+
+  template <side S> void on_read_end(std::error_code ec) {
+    const auto time = this->now();
+    if (ec == asio::error::eof) {
+      slices out;
+      if (exchange_) exchange_->machine.on_eof(S, out, time);
+      else tunnel_->on_eof(S, out, time);
+      write<opposite(S)>(out);
+    } else if (exchange_) {
+      exchange_->machine.on_broken(S, ec, time);
+    } else {
+      tunnel_->on_broken(S, ec, time);
+    }
+  }
+
+  /// Bytes of one side through the present machine; a switch may happen between two of them.
+  template <side S> void feed(std::span<const char> bytes) {
+    const auto time = this->now();
+    while (!bytes.empty()) {
+      slices out;
+      std::size_t taken;
+      if (exchange_) {
+        taken = exchange_->machine.on_read(S, bytes, out, time);
+        write<opposite(S)>(out);
+        bytes = bytes.subspan(taken);
+        if (exchange_->machine.phase() != exchange_machine::step::switched) continue;
+        if constexpr (has_down) switch_over();
+        else {
+          verdict_early_.assign(bytes.data(), bytes.size());
+          return;
+        }
+      } else {
+        taken = tunnel_->on_read(S, bytes, out, time);
+        write<opposite(S)>(out);
+        bytes = bytes.subspan(taken);
+        if (record_) note<S>(time);
+      }
+      if (exchange_ && exchange_->machine.phase() == exchange_machine::step::answered) {
+        verdict_early_.assign(bytes.data(), bytes.size());
+        return;
+      }
+    }
+  }
+
+  template <side S> void on_writable(std::error_code ec, std::size_t n) {
+    this->arrived();
+    writing_[at<S>] = false;
+    auto& to = leg_of<S>();
+    const auto progress = to.continue_write(n, ec);
+    if (ours<S>()) {
+      if (ec) write_failed<S>(ec);
+      else if (progress != 0) tell_backlog<S>(!to.idle());
+    }
+    run();
+  }
+
+  void on_dialed(std::error_code ec, Up stream) {
+    this->arrived();
+    if (exchange_) {
+      auto& phase = *exchange_;
+      phase.dialing = false;
+      if (!this->finishing() && !phase.stopping && phase.machine.phase() == exchange_machine::step::dialing) {
+        if (ec) {
+          phase.machine.on_dial_failed(ec, this->now());
+        } else {
+          up_.emplace(std::move(stream));
+          legs_.up = {};
+          legs_.up.attach(*up_);
+          up_open_ = true;
+          phase.machine.on_dialed(this->now());
+        }
+      }
+      phase.stopping = false;
+    }
+    run();
+  }
+
+  // ---- Wishes.
+
+  void run() {
+    if (this->finishing()) return;
+    if (exchange_) serve_exchange();
+    if (tunnel_) serve_tunnel();
+  }
+
+  void serve_exchange() {
+    auto& machine = exchange_->machine;
+    using p = exchange_machine::step;
+    serve_connection();
+    serve_sides(machine);
+    serve_connection();
+    const bool told = machine.phase() == p::answered || machine.phase() == p::switched;
+    // The last bytes of a response may have to wait for a slow client.
+    const bool over = machine.phase() == p::done && (machine.error() || all_written());
+    if (told || over) wind_up();
+    else this->arm(machine.deadline());
+  }
+
+  void serve_tunnel() {
+    serve_sides(*tunnel_);
+    if (tunnel_->finished()) wind_up();
+    else if (tunnel_->take_deadline_moved()) this->arm(tunnel_->deadline());
+  }
+
+  // A wish of one side can follow from what was done for the other.
+  template <class Machine> void serve_sides(Machine& machine) {
+    serve<side::downstream>(machine);
+    serve<side::upstream>(machine);
+    serve<side::downstream>(machine);
+  }
+
+  // Dials when an attempt wants it, and gives up what belongs to an earlier one.
+  void serve_connection() {
+    auto& phase = *exchange_;
+    auto& machine = phase.machine;
+    using p = exchange_machine::step;
+    const bool dial_wanted = machine.phase() == p::dialing;
+    if (phase.dialing && !phase.stopping && (!dial_wanted || phase.dialed != machine.attempt())) {
+      phase.stopping = true;
+      phase.stop_dial.emit(asio::cancellation_type::terminal);
+    }
+    if (up_open_ && !machine.connected()) close_up();
+    if (!dial_wanted || phase.dialing || reading_[1] || writing_[1]) return;
+    phase.dialing = true;
+    phase.dialed = machine.attempt();
+    phase.dial.async_dial(machine.target().address(), this->io_executor(),
+                          asio::bind_cancellation_slot(phase.stop_dial.slot(),
+                                                       this->template bind<&relay_op::on_dialed>()));
+  }
+
+  template <side S, class Machine> void serve(Machine& machine) {
+    if constexpr (S == side::upstream || has_down) {
+      if (!open<S>()) return;
+      auto& self = leg_of<S>();
+      if (machine.has_output(S)) {
+        slices out;
+        if constexpr (std::is_same_v<Machine, tunnel_machine>) machine.take_output(S, out, this->now());
+        else machine.take_output(S, out);
+        write<S>(out);
+      }
+      if constexpr (std::is_same_v<Machine, tunnel_machine>) {
+        if (machine.wants_close(S)) return close<S>();
+        if (machine.wants_fin(S) && self.idle()) {
+          std::error_code ec;
+          stream_traits<stream_of<S>>::shutdown_send(self.stream(), ec);
+          if (ec) machine.on_write_error(S, ec, this->now());
+          else machine.on_fin_sent(S, this->now());
+          if (machine.wants_close(S)) return close<S>();
+        }
+      }
+      if (!self.idle() && !writing_[at<S>]) {
+        writing_[at<S>] = true;
+        self.start_write(this->template bind<&relay_op::template on_writable<S>>());
+      }
+      if (!reading_[at<S>] && may_read<S>()) {
+        reading_[at<S>] = true;
+        self.start_read(this->template bind<&relay_op::template on_readable<S>>());
+      }
+    }
+  }
+
+  // One side is read only when the other has taken what was read: bounded memory per direction.
+  template <side S> bool may_read() {
+    if (!ours<S>() || !open<S>()) return false;
+    const bool wanted = exchange_ ? exchange_->machine.wants_read(S) : tunnel_->wants_read(S);
+    if (!wanted) return false;
+    constexpr side to = opposite(S);
+    if constexpr (to == side::downstream && !has_down) return true;
+    else return !open<to>() || leg_of<to>().idle();
+  }
+
+  template <side S> bool open() const noexcept {
+    if constexpr (S == side::upstream) return up_open_;
+    else return has_down && down_open_;
+  }
+  // Events of that side still concern a machine.
+  template <side S> bool ours() const noexcept {
+    if (this->finishing()) return false;
+    if (tunnel_) return true;
+    if (S == side::upstream) return exchange_->machine.connected() && !exchange_->dialing;
+    return exchange_->machine.phase() != exchange_machine::step::done || !all_written();
+  }
+
+  bool all_written() const noexcept {
+    if constexpr (has_down) return legs_.down.idle();
+    else return true;
+  }
+
+  template <side S> void write(const slices& out) {
+    if constexpr (S == side::upstream || has_down) {
+      if (out.empty() || !open<S>()) return;
+      auto& to = leg_of<S>();
+      const bool waited = !to.idle();
+      std::error_code ec;
+      to.write(out, ec);
+      if (ec) write_failed<S>(ec);
+      else if (!waited && !to.idle()) tell_backlog<S>(true);
+    }
+  }
+  template <side S> void write_failed(std::error_code ec) {
+    leg_of<S>().discard();
+    if (exchange_) exchange_->machine.on_write_error(S, ec, this->now());
+    else tunnel_->on_write_error(S, ec, this->now());
+  }
+  template <side S> void tell_backlog(bool waiting) {
+    if (exchange_) exchange_->machine.on_backlog(S, waiting, this->now());
+    else tunnel_->on_backlog(S, waiting, this->now());
+  }
+
+  template <side S> void close() {
+    if (!open<S>()) return;
+    if constexpr (S == side::upstream) {
+      close_up();
+    } else if constexpr (has_down) {
+      down_open_ = false;
+      legs_.down.discard();
+      stream_traits<Down>::close(legs_.down.stream());
+    }
+  }
+  void close_up() {
+    up_open_ = false;
+    legs_.up.discard();
+    stream_traits<Up>::close(*up_);
+  }
+
+  // ---- From an exchange to a tunnel.
+
+  // Called inside feed: the 101 has been written; what follows it comes next, then the client's early bytes.
+  void switch_over() requires has_down {
+    const auto phase = std::move(exchange_);
+    auto& machine = phase->machine;
+    attempts_ = machine.attempt();
+    lease_ = machine.take_lease();
+    const auto partial = machine.take_result();
+    began_ = partial.begun;
+    established_ = partial.established;
+    begin_tunnel(true, negotiated_rsv(machine.response().fields));
+    auto& what = machine.what();
+    if (what.on_established) {
+      record_ = std::make_shared<session_record>(this->io_executor(), *this, what.client, lease_.backend(), established_);
+      what.on_established(session_handle(record_));
+    }
+    feed<side::downstream>(what.early);
+    if (machine.downstream_ended()) on_read_end<side::downstream>(asio::error::eof);
+  }
+  void begin_tunnel(bool is_websocket, std::uint8_t rsv) {
+    tunnel_.emplace(how_->tunnel, is_websocket, rsv, this->world().random(), this->now());
+    if constexpr (has_down) tell_initial_backlog<side::downstream>();
+    tell_initial_backlog<side::upstream>();
+  }
+  template <side S> void tell_initial_backlog() {
+    if (!leg_of<S>().idle()) tunnel_->on_backlog(S, true, this->now());
+  }
+  template <side S> void note(time_point time) {
+    auto& bytes = S == side::downstream ? record_->bytes_from_client : record_->bytes_from_upstream;
+    bytes.store(tunnel_->from(S).bytes(), std::memory_order_relaxed);
+    record_->last_heard.store(time.time_since_epoch().count(), std::memory_order_relaxed);
+  }
+
+  // ---- The end.
+
+  // Lets go of everything; settle() delivers when the last inner operation has come back.
+  void wind_up() {
+    if (!this->finish()) return;
+    if (record_) std::exchange(record_, nullptr)->detach();
+    if (exchange_ && exchange_->dialing && !exchange_->stopping) {
+      exchange_->stopping = true;
+      exchange_->stop_dial.emit(asio::cancellation_type::terminal);
+    }
+    const bool hand_over = !has_down && exchange_->machine.phase() != exchange_machine::step::done;
+    if (up_open_ && !hand_over) close_up();
+    else if (up_open_ && (reading_[1] || writing_[1])) stream_traits<Up>::cancel(*up_);
+    if constexpr (has_down) {
+      if (tunnel_) close<side::downstream>();
+      else if (reading_[0] || writing_[0]) stream_traits<Down>::cancel(legs_.down.stream());
+    }
+  }
+
+  forward_result make_result() {
+    if (exchange_) {
+      auto result = exchange_->machine.take_result();
+      result.ended = this->now();
+      result.leftover += leftover_;
+      return result;
+    }
+    forward_result result;
+    const auto& end = tunnel_->end();
+    result.error = end.error;
+    result.at = stage::tunnel;
+    result.who = end.who;
+    result.cause = end.cause;
+    result.status = 101;
+    result.committed = true;
+    result.attempts = attempts_;
+    result.backend = lease_.backend();
+    result.from_client = flow_of(side::downstream);
+    result.from_upstream = flow_of(side::upstream);
+    result.round_trip = tunnel_->round_trip(side::downstream);
+    result.begun = began_;
+    result.established = established_;
+    result.ended = this->now();
+    return result;
+  }
+  flow flow_of(side s) const noexcept {
+    const auto& from = tunnel_->from(s);
+    return {from.bytes(), from.frames_seen(), from.messages(), from.close_code()};
+  }
+  handshake_result<Up> make_verdict() {
+    auto& machine = exchange_->machine;
+    handshake_result<Up> verdict;
+    using p = exchange_machine::step;
+    const auto phase = machine.phase();
+    verdict.result = machine.take_result();
+    verdict.result.ended = this->now();
+    if (phase == p::switched)
+      verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(verdict_early_),
+                                                                std::move(up_), machine.take_lease(), how_});
+    else if (phase == p::answered)
+      verdict.answer.emplace(machine.take_response(), std::move(verdict_early_), std::move(*up_));
+    return verdict;
+  }
+
+  std::unique_ptr<Down> owned_;
+  std::shared_ptr<const route> how_;
+  std::optional<Up> up_;
+  legs legs_;
+  std::unique_ptr<phase_type> exchange_;
+  std::optional<tunnel_machine> tunnel_;
+  lease lease_;
+  std::shared_ptr<session_record> record_;
+  std::string leftover_;
+  std::string verdict_early_;
+  time_point began_{}, established_{};
+  unsigned attempts_ = 0;
+  bool reading_[2] = {false, false};
+  bool writing_[2] = {false, false};
+  bool up_open_ = false;
+  bool down_open_ = true;
+};
+
+}  // namespace wsproxy::detail

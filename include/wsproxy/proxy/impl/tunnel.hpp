@@ -1,0 +1,48 @@
+#pragma once
+
+#include <wsproxy/proxy/detail/relay_op.hpp>
+
+namespace wsproxy {
+
+namespace detail {
+
+/// Stands in for the dialer of a tunnel, which dials nothing.
+template <class Up> struct no_dialer {
+  using stream_type = Up;
+  template <class Handler> void async_dial(const address&, asio::any_io_executor, Handler) {}
+};
+
+struct initiate_tunnel {
+  template <class Handler, class Down, class Up>
+  void operator()(Handler handler, Down* down, switch_state<Up> up, std::string early, bool is_websocket) const {
+    using op = relay_op<Down, no_dialer<Up>, Handler>;
+    asio::any_io_executor executor = down->get_executor();
+    const std::string early_up = std::move(up.early);
+    auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(), std::move(up),
+                         is_websocket, static_cast<environment*>(nullptr));
+    self->start_tunnel(early, early_up);
+    op::settle(std::move(self));
+  }
+};
+
+}  // namespace detail
+
+template <stream_like Downstream, class Upstream, asio::completion_token_for<void(forward_result)> Token>
+auto async_tunnel(Downstream& downstream, switched<Upstream> upstream, std::string early, Token&& token) {
+  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &downstream,
+                                                           detail::switched_access::take(std::move(upstream)),
+                                                           std::move(early), true);
+}
+
+template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
+auto async_relay(First& first, std::string early_first, Second second, std::string early_second,
+                 const tunnel_policy& policy, Token&& token) {
+  detail::switch_state<Second> state;
+  state.early = std::move(early_second);
+  state.stream.emplace(std::move(second));
+  state.how = route::make({.tunnel = policy});
+  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &first, std::move(state),
+                                                           std::move(early_first), false);
+}
+
+}  // namespace wsproxy

@@ -1,0 +1,502 @@
+#include <wsproxy/gateway/gateway.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <exception>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <unordered_set>
+#include <vector>
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <wsproxy/http/body.hpp>
+#include <wsproxy/proxy/forward.hpp>
+#include <wsproxy/proxy/read_head.hpp>
+#include <wsproxy/websocket/upgrade.hpp>
+
+#include "listener.hpp"
+
+namespace wsproxy {
+
+namespace {
+
+using client_socket = asio::generic::stream_protocol::socket;
+constexpr auto accept_pause = std::chrono::milliseconds(500);
+constexpr int accepts_per_turn = 32;
+
+respond plain_answer(int status, const std::error_code& why) {
+  respond answer{.status = status};
+  answer.extra.add("Content-Type", "text/plain; charset=utf-8");
+  if (why == errc::bad_websocket_version) answer.extra.add("Sec-WebSocket-Version", "13");
+  answer.body = std::to_string(status) + " " + std::string(reason_phrase(status)) + "\n";
+  if (why) answer.body += why.message() + "\n";
+  return answer;
+}
+
+}  // namespace
+
+// ---- The server: its listeners, its connections, and how it ends.
+
+class gateway::state : public std::enable_shared_from_this<state> {
+ public:
+  class connection;
+
+  state(asio::any_io_executor on, selector choose, gateway_options with)
+      : executor(std::move(on)), select(std::move(choose)), options(std::move(with)), timer_(executor), pause_(executor) {}
+
+  std::string listen(std::string_view at, const listen_options& how) {
+    return begin(detail::open_listener(executor, at, how.backlog, how.reuse_port, how.ipv6_only));
+  }
+  void listen_on(int descriptor) { begin(detail::adopt_listener(executor, descriptor)); }
+
+  void drain(drain_options how, std::function<void()> done);
+  void stop();
+  void begun(connection& which) {
+    connections_.insert(&which);
+    ++open;
+  }
+  /// True the first time.
+  bool gone(connection& which) noexcept { return connections_.erase(&which) != 0 && open-- != 0; }
+  /// Gone, with the context running: what waited for it goes on.
+  void ended(connection& which);
+  /// A tunnel that was established while draining.
+  void drain_late(const session_handle& session) {
+    if (drain_how_.code != 0) session.drain(drain_how_.code, drain_how_.reason);
+  }
+
+  const asio::any_io_executor executor;
+  const selector select;
+  const gateway_options options;
+  bool draining = false;
+  bool stopped = false;
+  std::atomic<std::size_t> open{0}, tunnels{0};
+  std::atomic<std::uint64_t> accepted{0}, requests{0}, refused{0};
+
+ private:
+  std::string begin(detail::listener opened);
+  void accept_when_ready(detail::listener& from, std::size_t index);
+  void accept_some(detail::listener& from, std::size_t index);
+  void take(detail::listener& from, std::size_t index, int descriptor, const client_socket::endpoint_type& peer);
+  std::vector<std::shared_ptr<connection>> present() const;
+  void pause(std::string why);
+  void resume();
+  void close_listeners();
+  void drain_next();
+  void check_done();
+
+  std::deque<detail::listener> listeners_;  // a reference to one stays valid
+  std::vector<bool> waiting_;               // by listener: a wait for connections is pending
+  std::unordered_set<connection*> connections_;
+  std::vector<session_handle> to_drain_;
+  drain_options drain_how_;
+  std::vector<std::function<void()>> drained_;
+  asio::steady_timer timer_;  // the spread of a drain
+  asio::steady_timer pause_;
+  std::shared_ptr<asio::steady_timer> deadline_;
+  bool paused_ = false;
+  bool warned_ = false;
+};
+
+// ---- One client connection: read a head, choose, forward or answer, and again.
+
+// Its pending operation keeps it alive; the server only knows it.
+
+class gateway::state::connection : public std::enable_shared_from_this<connection> {
+  template <class Handler> auto stoppable(Handler handler) {
+    return asio::bind_cancellation_slot(stop_.slot(), std::move(handler));
+  }
+
+ public:
+  connection(std::shared_ptr<state> server, client_socket socket, detail::address_text client,
+             detail::address_text local, std::size_t listener, std::uint64_t number)
+      : server_(std::move(server)),
+        socket_(std::move(socket)),
+        client_(std::move(client)),
+        local_(std::move(local)),
+        listener_(listener),
+        number_(number) {
+    server_->begun(*this);
+  }
+  ~connection() { server_->gone(*this); }
+
+  void read() {
+    const auto& o = server_->options;
+    reading_ = true;
+    read_head_options how{.limits = o.request_head, .head = o.timeouts.client_head,
+                          .first_byte = request_ != 0 && leftover_.empty() ? o.timeouts.keep_alive : duration::zero()};
+    async_read_head(socket_, std::move(leftover_), how,
+                    stoppable([self = shared_from_this()](read_head_result result) { self->on_head(std::move(result)); }));
+  }
+
+  /// Nothing of a request has come, or no answer has begun: it may be closed without a loss.
+  void close_if_reading() {
+    if (reading_) stop();
+  }
+  void stop() { stop_.emit(asio::cancellation_type::terminal); }
+  const session_handle& session() const noexcept { return session_; }
+
+ private:
+  inbound seen() const noexcept {
+    return {head_, client_.host, client_.port, local_.host, local_.port, listener_, number_, request_};
+  }
+
+  void on_head(read_head_result result) {
+    reading_ = false;
+    if (result.error == errc::cancelled || server_->draining) return close();
+    if (result.error) {
+      const int status = status_for(result.error);
+      const bool silent = result.error.category() != category() || result.error == errc::client_head_timeout ||
+                          result.error == errc::keep_alive_timeout || result.error == errc::downstream_closed;
+      if (silent || status == 0) return close();
+      ++request_;
+      head_ = {};
+      return refuse(status, result.error, nullptr);
+    }
+    ++request_;
+    ++server_->requests;
+    head_ = std::move(result.head);
+    early_ = std::move(result.early);
+    if (const auto error = check_request(head_)) return refuse(status_for(error), error, nullptr);
+    decide();
+  }
+
+  void decide() {
+    const auto request = seen();
+    decision chosen = hang_up{};
+    try {
+      chosen = server_->select(request);
+    } catch (const std::exception&) {
+      return answer(error_answer(500, {}, &request));
+    }
+    if (auto* to = std::get_if<pass>(&chosen)) forward(std::move(*to));
+    else if (auto* own = std::get_if<respond>(&chosen)) answer(std::move(*own));
+    else close();
+  }
+
+  void forward(pass to) {
+    exchange what{.head = head_,
+                  .early = std::move(early_),
+                  .client = client_.host,
+                  .local = local_.host,
+                  .hash_key = std::move(to.hash_key),
+                  .how = std::move(to.how)};
+    what.on_established = [self = weak_from_this(), next = std::move(to.on_established)](session_handle session) {
+      if (auto alive = self.lock()) alive->on_established(session);
+      if (next) next(session);
+    };
+    async_forward(socket_, std::move(to.to), std::move(what),
+                  stoppable([self = shared_from_this(), on_end = std::move(to.on_end)](forward_result result) {
+                    if (on_end) on_end(result);
+                    self->on_forwarded(std::move(result));
+                  }));
+  }
+
+  void on_established(const session_handle& session) {
+    session_ = session;
+    ++server_->tunnels;
+    if (!server_->options.on_request) head_ = {};  // nobody asks for it again
+    if (server_->draining) server_->drain_late(session);
+  }
+
+  void on_forwarded(forward_result result) {
+    if (std::exchange(session_, {}).id() != 0) --server_->tunnels;
+    if (result.committed) {
+      log(result.status, result.from_upstream.bytes, &result);
+      if (result.at == stage::tunnel) return close();
+      return result.keep_alive ? next(std::move(result.leftover)) : close_politely();
+    }
+    if (result.status == 0) {
+      log(499, 0, &result);
+      return close();
+    }
+    const auto request = seen();
+    if (result.cause == end_cause::refused) ++server_->refused;
+    auto own = error_answer(result.status, result.error, &request);
+    own.close = own.close || !result.keep_alive;
+    early_ = std::move(result.leftover);
+    body_read_ = result.keep_alive;
+    send(std::move(own), &result);
+  }
+
+  respond error_answer(int status, const std::error_code& why, const inbound* request) const {
+    const auto& make = server_->options.error_answer;
+    return make ? make(status, why, request) : plain_answer(status, why);
+  }
+  void refuse(int status, const std::error_code& why, const inbound* request) {
+    ++server_->refused;
+    auto own = error_answer(status, why, request);
+    own.close = true;
+    body_read_ = false;
+    send(std::move(own), nullptr);
+  }
+
+  // An answer of the gateway's own; the request's body is not wanted.
+  void answer(respond own) {
+    body_read_ = skip_body();
+    send(std::move(own), nullptr);
+  }
+
+  // True if the whole body came with the head; `early_` is then what follows it.
+  bool skip_body() {
+    std::error_code error;
+    body_reader reader(request_framing(head_, error));
+    std::string_view rest = early_;
+    while (!error && !rest.empty() && !reader.done()) {
+      const auto step = reader.feed(rest);
+      rest.remove_prefix(step.consumed);
+      error = step.error;
+    }
+    early_ = std::string(rest);
+    return !error && reader.done();
+  }
+
+  bool client_keeps_alive() const {
+    if (head_.fields.has_token("Connection", "close")) return false;
+    return head_.version == http_version::http_1_1 || head_.fields.has_token("Connection", "keep-alive");
+  }
+
+  void send(respond own, const forward_result* result) {
+    if (server_->stopped) return close();
+    const bool closes = own.close || !body_read_ || server_->draining || !client_keeps_alive();
+    std::string bytes = make_response(own.status, own.body, own.extra, closes);
+    if (head_.method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
+    log(own.status, head_.method == "HEAD" ? 0 : own.body.size(), result);
+    const auto& t = server_->options.timeouts;
+    async_send(socket_, std::move(bytes), {.send_stall = t.send_stall, .close = closes, .linger = t.linger},
+               stoppable([self = shared_from_this(), closes](std::error_code error) {
+                 if (error || closes) self->close();
+                 else self->next(std::move(self->early_));
+               }));
+  }
+
+  void next(std::string leftover) {
+    if (server_->draining) return close_politely();
+    leftover_ = std::move(leftover);
+    early_ = {};
+    head_ = {};
+    read();
+  }
+
+  // FIN first, so that the last answer is not lost to a reset.
+  void close_politely() {
+    if (server_->stopped) return close();
+    const auto& t = server_->options.timeouts;
+    async_send(socket_, {}, {.close = true, .linger = t.linger},
+               stoppable([self = shared_from_this()](std::error_code) { self->close(); }));
+  }
+
+  void close() {
+    std::error_code ignored;
+    socket_.close(ignored);
+    server_->ended(*this);
+  }
+
+  void log(int status, std::uint64_t sent, const forward_result* result) const {
+    if (server_->options.on_request) server_->options.on_request(seen(), status, sent, result);
+  }
+
+  const std::shared_ptr<state> server_;
+  client_socket socket_;
+  const detail::address_text client_, local_;
+  const std::size_t listener_;
+  const std::uint64_t number_;
+  std::uint64_t request_ = 0;
+  request_head head_;
+  std::string early_;     // of the present request
+  std::string leftover_;  // of the next one
+  asio::cancellation_signal stop_;
+  session_handle session_;
+  bool reading_ = false;
+  bool body_read_ = false;
+};
+
+// ---- Accepting.
+
+std::string gateway::state::begin(detail::listener opened) {
+  listeners_.push_back(std::move(opened));
+  waiting_.push_back(false);
+  const std::size_t index = listeners_.size() - 1;
+  const auto at = detail::text_of(listeners_[index].at);
+  accept_when_ready(listeners_[index], index);
+  if (at.host == "unix:") return at.host + listeners_[index].unlink;
+  return (at.host.find(':') != std::string::npos ? "[" + at.host + "]" : at.host) + ":" + std::to_string(at.port);
+}
+
+void gateway::state::accept_when_ready(detail::listener& from, std::size_t index) {
+  if (paused_ || waiting_[index] || !from.socket.is_open()) return;
+  waiting_[index] = true;
+  from.socket.async_wait(detail::acceptor::wait_read, [weak = weak_from_this(), &from, index](std::error_code error) {
+    auto self = weak.lock();
+    if (!self) return;
+    self->waiting_[index] = false;
+    if (!error) self->accept_some(from, index);
+  });
+}
+
+void gateway::state::accept_some(detail::listener& from, std::size_t index) {
+  for (int i = 0; i != accepts_per_turn && from.socket.is_open(); ++i) {
+    if (options.max_connections != 0 && open >= options.max_connections)
+      return pause("the limit of " + std::to_string(options.max_connections) + " connections is reached");
+    client_socket::endpoint_type peer;
+    std::error_code error;
+    const int descriptor = detail::accept_one(from, peer, error);
+    if (descriptor >= 0) {
+      take(from, index, descriptor, peer);
+      continue;
+    }
+    if (error == std::errc::operation_would_block || error == std::errc::resource_unavailable_try_again) break;
+    return pause("cannot accept: " + error.message());
+  }
+  accept_when_ready(from, index);
+}
+
+void gateway::state::take(detail::listener& from, std::size_t index, int descriptor,
+                          const client_socket::endpoint_type& peer) {
+  const int on = 1;
+  client_socket::endpoint_type local = from.at;
+  if (from.wildcard) {
+    socklen_t size = static_cast<socklen_t>(local.capacity());
+    if (::getsockname(descriptor, static_cast<sockaddr*>(local.data()), &size) == 0) local.resize(size);
+  }
+  if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  client_socket socket(executor);
+  std::error_code error;
+  socket.assign(from.at.protocol(), descriptor, error);
+  if (error) {
+    ::close(descriptor);
+    return pause("cannot watch a connection: " + error.message());
+  }
+  std::make_shared<connection>(shared_from_this(), std::move(socket), detail::text_of(peer), detail::text_of(local),
+                               index, ++accepted)
+      ->read();
+}
+
+// Out of descriptors, or at the limit: waiting connections stay in the listen queue until one of ours ends.
+void gateway::state::pause(std::string why) {
+  if (!std::exchange(warned_, true) && options.on_warning) options.on_warning("accepting is paused: " + why);
+  paused_ = true;
+  pause_.expires_after(accept_pause);
+  pause_.async_wait([weak = weak_from_this()](std::error_code error) {
+    auto self = weak.lock();
+    if (self && !error) self->resume();
+  });
+}
+
+void gateway::state::resume() {
+  if (!std::exchange(paused_, false)) return;
+  pause_.cancel();
+  for (std::size_t i = 0; i != listeners_.size(); ++i) accept_when_ready(listeners_[i], i);
+}
+
+void gateway::state::ended(connection& which) {
+  if (!gone(which)) return;
+  if (paused_) resume();
+  else warned_ = false;
+  check_done();
+}
+
+// ---- Ending.
+
+void gateway::state::close_listeners() {
+  for (auto& each : listeners_) {
+    std::error_code ignored;
+    each.socket.close(ignored);
+    if (!each.unlink.empty()) ::unlink(std::exchange(each.unlink, {}).c_str());
+  }
+  pause_.cancel();
+}
+
+std::vector<std::shared_ptr<gateway::state::connection>> gateway::state::present() const {
+  std::vector<std::shared_ptr<connection>> all;
+  for (auto* each : connections_)
+    if (auto alive = each->weak_from_this().lock()) all.push_back(std::move(alive));
+  return all;
+}
+
+void gateway::state::drain(drain_options how, std::function<void()> done) {
+  if (done) drained_.push_back(std::move(done));
+  if (how.deadline > duration::zero()) {
+    const auto at = std::chrono::steady_clock::now() + how.deadline;
+    if (!deadline_ || at < deadline_->expiry()) {
+      deadline_ = std::make_shared<asio::steady_timer>(executor, at);
+      deadline_->async_wait([weak = weak_from_this(), keep = deadline_](std::error_code error) {
+        auto self = weak.lock();
+        if (self && !error) self->stop();
+      });
+    }
+  }
+  if (!std::exchange(draining, true)) {
+    drain_how_ = std::move(how);
+    close_listeners();
+    for (const auto& each : present()) {
+      if (each->session().id() != 0) to_drain_.push_back(each->session());
+      else each->close_if_reading();
+    }
+    if (drain_how_.code != 0) drain_next();
+  }
+  check_done();
+}
+
+// One tunnel after the other, evenly over the spread.
+void gateway::state::drain_next() {
+  if (to_drain_.empty()) return;
+  const auto gap = drain_how_.spread / static_cast<duration::rep>(to_drain_.size());
+  drain_how_.spread -= gap;
+  to_drain_.back().drain(drain_how_.code, drain_how_.reason);
+  to_drain_.pop_back();
+  timer_.expires_after(gap);
+  timer_.async_wait([weak = weak_from_this()](std::error_code error) {
+    auto self = weak.lock();
+    if (self && !error) self->drain_next();
+  });
+}
+
+void gateway::state::stop() {
+  draining = stopped = true;
+  close_listeners();
+  timer_.cancel();
+  for (const auto& each : present()) each->stop();
+  check_done();
+}
+
+void gateway::state::check_done() {
+  if (!draining || !connections_.empty()) return;
+  timer_.cancel();
+  if (deadline_) deadline_->cancel();
+  for (auto& done : std::exchange(drained_, {})) asio::post(executor, std::move(done));
+}
+
+// ---- The handle.
+
+gateway::gateway(asio::any_io_executor executor, selector select, gateway_options options) {
+  validate(options.timeouts);
+  state_ = std::make_shared<state>(std::move(executor), std::move(select), std::move(options));
+  owner_ = std::shared_ptr<void>(state_.get(), [state = state_](void*) {
+    asio::dispatch(state->executor, [state] { state->stop(); });
+  });
+}
+
+gateway::~gateway() = default;
+
+std::string gateway::listen(std::string_view at, const listen_options& options) { return state_->listen(at, options); }
+void gateway::listen_on(int descriptor) { state_->listen_on(descriptor); }
+
+void gateway::drain(const drain_options& options, std::function<void()> done) {
+  asio::dispatch(state_->executor, [state = state_, options, done = std::move(done)] { state->drain(options, done); });
+}
+void gateway::stop() {
+  asio::dispatch(state_->executor, [state = state_] { state->stop(); });
+}
+
+gateway_stats gateway::stats() const {
+  return {state_->open, state_->tunnels, state_->accepted, state_->requests, state_->refused};
+}
+
+}  // namespace wsproxy

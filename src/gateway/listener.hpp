@@ -1,0 +1,41 @@
+// A listening socket of any family, and the addresses it deals in. Private to the gateway.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/basic_socket_acceptor.hpp>
+#include <asio/generic/stream_protocol.hpp>
+
+namespace wsproxy::detail {
+
+/// An address as text, split where a port is.
+struct address_text {
+  std::string host;  // "unix:" for a Unix socket
+  std::uint16_t port = 0;
+};
+
+address_text text_of(const asio::generic::stream_protocol::endpoint& endpoint);
+
+using acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol>;
+
+struct listener {
+  acceptor socket;
+  asio::generic::stream_protocol::endpoint at;
+  bool wildcard = false;  // the address of a connection must be asked for
+  std::string unlink{};   // a Unix socket's path, to be removed at the end
+};
+
+/// Opens "HOST:PORT", "[IPV6]:PORT", "unix:PATH". Throws std::system_error naming the text.
+listener open_listener(const asio::any_io_executor& executor, std::string_view at, int backlog, bool reuse_port,
+                       bool ipv6_only);
+/// Takes over a listening descriptor. Throws std::system_error.
+listener adopt_listener(const asio::any_io_executor& executor, int descriptor);
+
+/// Accepts one connection without blocking. -1 and errno's code if there is none.
+int accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer, std::error_code& error) noexcept;
+
+}  // namespace wsproxy::detail
