@@ -62,6 +62,7 @@ constexpr row table[] = {
     {errc::idle_timeout, 0, condition::timed_out},
     {errc::half_close_timeout, 0, condition::timed_out},
     {errc::heartbeat_timeout, 0, condition::timed_out},
+    {errc::bad_rewrite, 500, none},
     {errc::bad_frame, 0, none},
     {errc::message_too_large, 0, none},
     {errc::frame_too_large, 0, none},
