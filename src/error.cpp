@@ -51,6 +51,7 @@ std::string_view message_of(errc error) noexcept {
     case errc::idle_timeout: return "The idle timer fired: neither side of the tunnel sent a byte.";
     case errc::half_close_timeout: return "The half_close timer fired: one side had ended and the other was silent.";
     case errc::heartbeat_timeout: return "The heartbeat timer fired: a ping stayed unanswered.";
+    case errc::bad_rewrite: return "The host's rewrite failed or made a head that cannot be sent.";
     case errc::bad_frame: return "A WebSocket frame breaks RFC 6455, section 5.";
     case errc::message_too_large: return "A WebSocket message is larger than the limit.";
     case errc::frame_too_large: return "A WebSocket frame is larger than the limit.";
@@ -115,6 +116,7 @@ int status_of(errc error) noexcept {
     case errc::connect_timeout:
     case errc::response_timeout:
     case errc::send_stall_timeout: return 504;
+    case errc::bad_rewrite: return 500;
     case errc::no_backend: return 502;  // nginx: "no live upstreams"
     case errc::tunnel_limit: return 503;
     default: break;

@@ -109,8 +109,8 @@ const std::error_category& condition_category() noexcept;
 std::error_code make_error_code(errc) noexcept;
 std::error_condition make_error_condition(condition) noexcept;
 
-/// The status that answers a client for this error: 400, 403, 405, 408, 413, 414, 426, 501, 502, 503, 504, 505,
-/// as nginx chooses it. 0 where nothing is to be sent: the client is gone, or a tunnel ended.
+/// The status that answers a client for this error: 400, 403, 405, 408, 413, 414, 426, 500, 501, 502, 503, 504,
+/// 505, as nginx chooses it. 0 where nothing is to be sent: the client is gone, or a tunnel ended.
 /// An error of another category counts as a failed connection: 502.
 int status_for(const std::error_code&) noexcept;
 

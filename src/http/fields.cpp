@@ -51,7 +51,7 @@ void fields::set(std::string_view name, std::string_view value) {
   if (first == lines_.end()) return add(name, value);
   lines_.erase(std::remove_if(first + 1, lines_.end(), same), lines_.end());
   if (value.size() <= first->value_size) {  // in its old place: repeated setting does not grow the text
-    std::memmove(text_.data() + first->value, value.data(), value.size());
+    if (!value.empty()) std::memmove(text_.data() + first->value, value.data(), value.size());
   } else {
     const auto at = text_.size();
     std::string grown;

@@ -152,7 +152,7 @@ head_parser::outcome head_parser::impl::feed(std::string_view bytes) {
       refuse(long_start ? errc::start_line_too_long : errc::head_too_large);
       return {used, false, error_};
     }
-    if (at_ == at::name && fields_.empty() && line_size_ == 0) make_room(bytes.substr(used));
+    if (at_ == at::name && lines_ == 0 && line_size_ == 0) make_room(bytes.substr(used));
     const auto taken = take(bytes.substr(used, room));
     used += taken;
     head_size_ += taken;

@@ -32,6 +32,14 @@ std::string target_for_upstream(const std::string& target) {
   return path.append(absolute->rest);
 }
 
+// Room for the lines of both and a few short ones of ours.
+void make_room(fields& out, const fields& a, const fields& b = {}) {
+  std::size_t bytes = 0;
+  for (const auto* lines : {&a, &b})
+    for (const auto& line : *lines) bytes += line.name.size() + line.value.size();
+  out.reserve(a.size() + b.size() + 4, bytes + 80);
+}
+
 // What Upgrade or Connection says upstream; empty: the field is left out. A configured value that means
 // the same keeps its spelling.
 std::string_view decided(std::string_view name, std::optional<std::string_view> configured, request_kind kind) {
@@ -48,6 +56,7 @@ fields fields_for_upstream(const request_head& in, request_kind kind, const body
   fields client = in.fields;
   strip_hop_by_hop(client);
   fields out;
+  make_room(out, client, set);
   const auto add_decided = [&](std::string_view name, std::optional<std::string_view> configured) {
     const auto value = decided(name, configured, kind);
     if (!value.empty() && !out.find(name)) out.add(name, value);
@@ -107,9 +116,13 @@ response_verdict check_response(const request_head& sent, request_kind kind, con
 response_head make_downstream_response(const response_head& in, const body_framing& body, bool keep_alive,
                                        http_version client) {
   response_head out{in.status, in.reason, http_version::http_1_1, {}};
-  if (in.status == 101) out.fields = {{"Connection", "upgrade"}, {"Upgrade", "websocket"}};
   fields passed = in.fields;
   strip_hop_by_hop(passed);
+  make_room(out.fields, passed);
+  if (in.status == 101) {
+    out.fields.add("Connection", "upgrade");
+    out.fields.add("Upgrade", "websocket");
+  }
   // A body of known length, or the length that a HEAD or a 304 tells about.
   const bool keeps_length = body.how == body_framing::kind::length ||
                             (body.how == body_framing::kind::none && in.status >= 200 && in.status != 204);

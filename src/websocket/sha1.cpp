@@ -30,25 +30,25 @@ class hasher {
     std::array<std::uint32_t, 80> w{};
     for (std::size_t t = 0; t != 64; ++t) w[t / 4] = w[t / 4] << 8 | block_[t];
     for (std::size_t t = 16; t != 80; ++t) w[t] = std::rotl(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
+    // Four times twenty steps (RFC 3174 section 6.1), each with its function and constant.
     auto [a, b, c, d, e] = state_;
-    for (std::size_t t = 0; t != 80; ++t) {
-      const std::uint32_t next = std::rotl(a, 5) + mix(t, b, c, d) + e + w[t];
-      e = d;
-      d = c;
-      c = std::rotl(b, 30);
-      b = a;
-      a = next;
-    }
+    std::size_t t = 0;
+    const auto steps = [&](std::uint32_t constant, auto function) {
+      for (const auto end = t + 20; t != end; ++t) {
+        const std::uint32_t next = std::rotl(a, 5) + function() + e + w[t] + constant;
+        e = d;
+        d = c;
+        c = std::rotl(b, 30);
+        b = a;
+        a = next;
+      }
+    };
+    steps(0x5a827999, [&] { return (b & c) | (~b & d); });
+    steps(0x6ed9eba1, [&] { return b ^ c ^ d; });
+    steps(0x8f1bbcdc, [&] { return (b & c) | (b & d) | (c & d); });
+    steps(0xca62c1d6, [&] { return b ^ c ^ d; });
     state_ = {state_[0] + a, state_[1] + b, state_[2] + c, state_[3] + d, state_[4] + e};
     fill_ = 0;
-  }
-
-  // f(t; b, c, d) + K(t) of RFC 3174 section 5.
-  static std::uint32_t mix(std::size_t t, std::uint32_t b, std::uint32_t c, std::uint32_t d) noexcept {
-    if (t < 20) return ((b & c) | (~b & d)) + 0x5a827999;
-    if (t < 40) return (b ^ c ^ d) + 0x6ed9eba1;
-    if (t < 60) return ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdc;
-    return (b ^ c ^ d) + 0xca62c1d6;
   }
 
   std::array<std::uint32_t, 5> state_{0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
