@@ -9,12 +9,12 @@
 #include <wsproxy/http/fields.hpp>
 #include <wsproxy/upstream/round_robin.hpp>
 
+#include "drawing.hpp"
+
 namespace wsproxy {
 namespace {
 
 constexpr unsigned points_per_weight = 160;
-/// Points a request may pass over in vain, over all its attempts.
-constexpr unsigned most_tries = 20;
 
 constexpr auto crc_table = [] {
   std::array<std::uint32_t, 256> table{};
@@ -83,24 +83,23 @@ class ring final : public balancer {
   };
   void rebuild(const pick_request& request);
 
-  std::uint64_t version_ = 0;
-  std::vector<point> points_;  // by hash, each hash once
+  std::optional<std::uint64_t> version_;  // of the list that what follows was made from
+  std::vector<point> points_;             // by hash, each hash once
   /// The backends that share a name, a host's several addresses, share its points.
   std::vector<std::vector<std::size_t>> groups_;
 };
 
 std::optional<std::size_t> ring::pick(pick_request& request) {
   auto& state = request.state;
-  if (state.tries > most_tries || request.size() < 2 || request.hash_key.empty())
+  if (state.tries > detail::most_tries || request.size() < 2 || request.hash_key.empty())
     return detail::round_robin_step(request);
   if (version_ != request.version) rebuild(request);
-  if (!state.begun) {
+  if (state.steps++ == 0) {
     const auto first = std::ranges::lower_bound(points_, crc32(request.hash_key), {}, &point::hash);
     state.hash = static_cast<std::uint32_t>(first - points_.begin());
-    state.begun = true;
   }
   const auto usable = std::views::filter([&](std::size_t i) { return request.usable(i); });
-  while (state.tries <= most_tries) {
+  while (state.tries <= detail::most_tries) {
     const auto& group = groups_[points_[state.hash % points_.size()].group];
     if (const auto chosen = detail::smooth_step(request, group | usable)) return chosen;
     ++state.hash;  // the next point, which may well be of the same backend

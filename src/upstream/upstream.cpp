@@ -118,7 +118,7 @@ void upstream_state::begin_tier(pick_state& state, bool backups) const noexcept 
   state.on_backups = backups;
   state.hash = 0;
   state.tries = 0;
-  state.begun = false;
+  state.steps = 0;
 }
 
 pick_request::entry* upstream_state::pick(const pick_for& what, pick_state& state, time_point now) {

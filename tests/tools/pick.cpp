@@ -1,6 +1,6 @@
 // Prints which backends a balancing method picks. Reads from standard input, a word after the other:
 //
-//   method NAME                        round_robin, consistent_hash
+//   method NAME                        a function's name: round_robin, consistent_hash, ...
 //   backend NAME [weight=N] [max_conns=N] [max_fails=N] [fail_timeout=N] [backup] [down] [refuses]
 //   request [KEY]                      one whole request: prints its attempts, "a:1, b:1"
 //   hold [KEY]                         the same, but its lease lives on
@@ -10,10 +10,13 @@
 // address.
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -22,6 +25,10 @@
 #include <vector>
 
 #include <wsproxy/upstream/consistent_hash.hpp>
+#include <wsproxy/upstream/ip_hash.hpp>
+#include <wsproxy/upstream/key_hash.hpp>
+#include <wsproxy/upstream/least_connections.hpp>
+#include <wsproxy/upstream/random.hpp>
 #include <wsproxy/upstream/round_robin.hpp>
 #include <wsproxy/upstream/upstream.hpp>
 
@@ -31,13 +38,18 @@ using namespace wsproxy;
 
 const std::map<std::string, std::function<std::shared_ptr<balancer>()>> methods = {
     {"round_robin", round_robin},
+    {"least_connections", least_connections},
+    {"ip_hash", ip_hash},
+    {"key_hash", key_hash},
+    {"random_choice", random_choice},
+    {"random_choice_of_two", random_choice_of_two},
     {"consistent_hash", consistent_hash},
 };
 
 /// Time stands still: windows are tested elsewhere.
 constexpr time_point now{std::chrono::hours(1)};
 
-class session {
+class script {
  public:
   void run(const std::string& line);
 
@@ -50,9 +62,10 @@ class session {
   std::set<std::string> refusing_;
   std::optional<upstream> group_;
   std::vector<lease> held_;
+  std::mt19937 random_;
 };
 
-void session::run(const std::string& line) {
+void script::run(const std::string& line) {
   std::istringstream words(line);
   std::string command, key;
   words >> command;
@@ -70,7 +83,7 @@ void session::run(const std::string& line) {
     throw std::invalid_argument("what is \"" + line + "\"?");
 }
 
-void session::add_backend(std::istringstream& words) {
+void script::add_backend(std::istringstream& words) {
   backend_options options;
   words >> options.name;
   for (std::string word; words >> word;) {
@@ -97,12 +110,16 @@ void session::add_backend(std::istringstream& words) {
   backends_.push_back(std::move(options));
 }
 
-lease session::request(const std::string& key) {
+lease script::request(const std::string& key) {
   if (!group_) group_.emplace(backends_, method_);
   pick_state state;
   const char* separator = "";
-  auto got = group_->pick({.client = key, .hash_key = key}, state, now);
-  for (; got; got = group_->pick({.client = key, .hash_key = key}, state, now)) {
+  const auto pick = [&] {
+    const auto number = static_cast<std::uint32_t>(random_());
+    return group_->pick({.client = key, .hash_key = key, .random = number}, state, now);
+  };
+  auto got = pick();
+  for (; got; got = pick()) {
     std::cout << std::exchange(separator, ", ") << got.backend()->name();
     if (!refusing_.contains(got.backend()->name())) {
       got.succeeded(now);
@@ -117,8 +134,8 @@ lease session::request(const std::string& key) {
 }  // namespace
 
 int main() try {
-  session session;
-  for (std::string line; std::getline(std::cin, line);) session.run(line);
+  script script;
+  for (std::string line; std::getline(std::cin, line);) script.run(line);
 } catch (const std::exception& error) {
   std::cerr << "pick: " << error.what() << '\n';
   return 1;

@@ -109,19 +109,18 @@ TEST_CASE("a balancer sees what the pick is for") {
 }
 
 TEST_CASE("a method's memory lasts for a request, and starts anew with the backups") {
-  std::vector<std::pair<bool, unsigned>> seen;
+  std::vector<std::pair<unsigned, unsigned>> seen;
   auto backup = server("backup");
   backup.backup = true;
   const upstream group({server("a"), server("b"), backup}, make_balancer([&](pick_request& request) {
-                         seen.emplace_back(request.state.begun, request.state.tries);
-                         request.state.begun = true;
-                         ++request.state.tries;
+                         seen.emplace_back(request.state.steps, request.state.tries);
+                         ++request.state.steps;
+                         request.state.tries += 2;
                          return first_usable(request);
                        }));
   CHECK(attempts(group) == std::vector<std::string>{"a", "b", "backup"});
   // a, b, none of the primaries, the backup, none of the backups
-  CHECK(seen ==
-        std::vector<std::pair<bool, unsigned>>{{false, 0}, {true, 1}, {true, 2}, {false, 0}, {true, 1}});
+  CHECK(seen == std::vector<std::pair<unsigned, unsigned>>{{0, 0}, {1, 2}, {2, 4}, {0, 0}, {1, 2}});
 }
 
 TEST_CASE("the version names a list and a tier") {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <wsproxy/upstream/upstream.hpp>
@@ -23,7 +24,7 @@ inline backend_options server(std::string name, unsigned weight = 1) {
 /// The name of the backend that a request of one attempt gets; "-" if there is none.
 inline std::string pick_once(const upstream& from, std::string_view key = {}, time_point now = start) {
   pick_state state;
-  const auto got = from.pick({.hash_key = key}, state, now);
+  const auto got = from.pick({.client = key, .hash_key = key}, state, now);
   return got ? got.backend()->name() : "-";
 }
 
@@ -39,7 +40,8 @@ inline std::vector<std::string> attempts(const upstream& from, std::string_view 
                                          time_point now = start) {
   pick_state state;
   std::vector<std::string> names;
-  while (const auto got = from.pick({.hash_key = key}, state, now)) names.push_back(got.backend()->name());
+  while (const auto got = from.pick({.client = key, .hash_key = key}, state, now))
+    names.push_back(got.backend()->name());
   return names;
 }
 

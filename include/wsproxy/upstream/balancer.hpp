@@ -37,7 +37,7 @@ struct pick_state {
   // The method's own. They start anew when the list changes and when the backups' turn comes.
   std::uint32_t hash = 0;
   unsigned tries = 0;
-  bool begun = false;  ///< false at a request's first pick
+  unsigned steps = 0;  ///< 0 at a request's first pick
 };
 
 /// What a balancer sees. All backends of one tier (the primaries, or the backups), in configured order.

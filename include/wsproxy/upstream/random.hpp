@@ -1,0 +1,18 @@
+// nginx's `random` and `random two`.
+#pragma once
+
+#include <memory>
+
+#include <wsproxy/upstream/balancer.hpp>
+
+namespace wsproxy {
+
+/// Any backend, as likely as its weight says. Twenty draws in vain, then round robin decides.
+/// The draws are made from the pick's random number. [nginx: random; ngx_http_upstream_random_module.c]
+std::shared_ptr<balancer> random_choice();
+
+/// The one of two random backends with fewer leases alive for its weight: nearly as even as least_connections,
+/// and never a stampede when many proxies choose for themselves. [nginx: random two least_conn]
+std::shared_ptr<balancer> random_choice_of_two();
+
+}  // namespace wsproxy
