@@ -139,10 +139,10 @@ void exchange_machine::send_request(time_point) {
 
 // One piece of the request's body. False: it is over, or bad.
 bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
-  const auto step = request_reader_.feed(in);
-  in.remove_prefix(step.consumed);
-  if (step.error) {
-    refuse(step.error);
+  const auto piece = request_reader_.feed(in);
+  in.remove_prefix(piece.consumed);
+  if (piece.error) {
+    refuse(piece.error);
     return false;
   }
   const auto most = what_.how->tunnel.limits.request_body;
@@ -151,10 +151,10 @@ bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
     return false;
   }
   const bool chunked = request_body_.how == body_framing::kind::chunked;
-  if (!step.data.empty() && !upstream_mute_) {
+  if (!piece.data.empty() && !upstream_mute_) {
     std::array<char, 18> header;
-    if (chunked) out.copy({header.data(), chunk_header(step.data.size(), header.data())});
-    out.borrow(step.data);
+    if (chunked) out.copy({header.data(), chunk_header(piece.data.size(), header.data())});
+    out.borrow(piece.data);
     if (chunked) out.copy(crlf);
   }
   if (request_complete() && chunked && !upstream_mute_) {
@@ -309,17 +309,17 @@ std::size_t exchange_machine::on_response_body(std::span<const char> in, slices&
   std::string_view rest = text(in);
   while (!rest.empty() && !response_reader_.done()) {
     if (!out.room()) return in.size() - rest.size();
-    const auto step = response_reader_.feed(rest);
-    rest.remove_prefix(step.consumed);
-    if (step.error) {
+    const auto piece = response_reader_.feed(rest);
+    rest.remove_prefix(piece.consumed);
+    if (piece.error) {
       result_.keep_alive = false;
-      finish(end_cause::failed, step.error, side::upstream, result_.status);
+      finish(end_cause::failed, piece.error, side::upstream, result_.status);
       return in.size();
     }
-    if (step.data.empty()) continue;
+    if (piece.data.empty()) continue;
     std::array<char, 18> header;
-    if (chunk_down_) out.copy({header.data(), chunk_header(step.data.size(), header.data())});
-    out.borrow(step.data);
+    if (chunk_down_) out.copy({header.data(), chunk_header(piece.data.size(), header.data())});
+    out.borrow(piece.data);
     if (chunk_down_) out.copy(crlf);
   }
   if (response_reader_.done()) end_response(out);

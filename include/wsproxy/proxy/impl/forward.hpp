@@ -9,7 +9,7 @@ namespace detail {
 struct initiate_forward {
   template <class Handler, class Down, class Dialer>
   void operator()(Handler handler, Down* down, std::unique_ptr<Down> owned, upstream backends, exchange what,
-                  Dialer dial) const {
+                  Dialer dial) {
     using op = relay_op<Down, Dialer, Handler>;
     asio::any_io_executor executor = (owned ? *owned : *down).get_executor();
     auto self = op::make(std::move(handler), std::move(executor), down, std::move(owned), std::move(backends),
@@ -22,7 +22,7 @@ struct initiate_forward {
 struct initiate_handshake {
   template <class Handler, class Dialer>
   void operator()(Handler handler, asio::any_io_executor executor, upstream backends, exchange what,
-                  Dialer dial) const {
+                  Dialer dial) {
     using op = relay_op<no_stream, Dialer, Handler>;
     auto self = op::make(std::move(handler), std::move(executor), static_cast<no_stream*>(nullptr),
                          std::unique_ptr<no_stream>(), std::move(backends), std::move(dial), std::move(what));

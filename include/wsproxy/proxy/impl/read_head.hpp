@@ -173,7 +173,7 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
 
 struct initiate_read_head {
   template <class Handler, class Stream>
-  void operator()(Handler handler, Stream* stream, const std::string& buffered, const read_head_options& options) const {
+  void operator()(Handler handler, Stream* stream, const std::string& buffered, const read_head_options& options) {
     using op = read_head_op<Stream, Handler>;
     auto self = op::make(std::move(handler), *stream, options);
     self->start(buffered);
@@ -183,7 +183,7 @@ struct initiate_read_head {
 
 struct initiate_send {
   template <class Handler, class Stream>
-  void operator()(Handler handler, Stream* stream, const std::string& bytes, const send_options& options) const {
+  void operator()(Handler handler, Stream* stream, const std::string& bytes, const send_options& options) {
     using op = send_op<Stream, Handler>;
     auto self = op::make(std::move(handler), *stream, options);
     self->start(bytes);

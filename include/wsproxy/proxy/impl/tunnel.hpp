@@ -14,7 +14,7 @@ template <class Up> struct no_dialer {
 
 struct initiate_tunnel {
   template <class Handler, class Down, class Up>
-  void operator()(Handler handler, Down* down, switch_state<Up> up, std::string early, bool is_websocket) const {
+  void operator()(Handler handler, Down* down, switch_state<Up> up, std::string early, bool is_websocket) {
     using op = relay_op<Down, no_dialer<Up>, Handler>;
     asio::any_io_executor executor = down->get_executor();
     const std::string early_up = std::move(up.early);
