@@ -152,7 +152,7 @@ void upstream_state::replace(std::vector<backend_options> backends) try {
   std::swap(next, list);
   version += 2;
 } catch (const std::invalid_argument& error) {
-  throw std::invalid_argument("upstream \"" + name + "\": " + error.what());
+  throw std::invalid_argument((name.empty() ? "upstream" : "upstream \"" + name + "\"") + (": " + std::string(error.what())));
 }
 
 }  // namespace detail
