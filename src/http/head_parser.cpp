@@ -259,11 +259,10 @@ errc head_parser::impl::take_status_line(std::string_view bytes, std::size_t& i)
 }
 
 errc head_parser::impl::end_status_line() {
-  const auto minor = llhttp_get_http_minor(&parser_);
   status_ = llhttp_get_status_code(&parser_);
-  if (llhttp_get_http_major(&parser_) != 1 || minor > 1) return errc::bad_version;
+  if (llhttp_get_http_major(&parser_) != 1) return errc::bad_version;
   if (status_ < 100 || status_ > 999) return errc::bad_start_line;
-  version_ = minor == 0 ? http_version::http_1_0 : http_version::http_1_1;
+  version_ = llhttp_get_http_minor(&parser_) == 0 ? http_version::http_1_0 : http_version::http_1_1;
   text_ = start_text_.text();
   at_ = at::name;
   line_ended_ = true;
@@ -337,15 +336,14 @@ errc head_parser::impl::execute(std::string_view bytes) {
 // it may speak late, at the first byte of the next line, when no name is known yet.
 errc head_parser::impl::unnamed_refusal() {
   if (at_ < at::name) return errc::bad_target;
-  const auto here = name_.text();
-  const bool length =
-      iequals(here, "Content-Length") || (here.empty() && fields_.count("Content-Length") != 0);
-  const bool coding =
-      iequals(here, "Transfer-Encoding") || (here.empty() && fields_.count("Transfer-Encoding") != 0);
-  if (length && (coding || fields_.count("Transfer-Encoding") != 0)) return errc::length_with_coding;
-  if (coding && fields_.count("Content-Length") != 0) return errc::length_with_coding;
-  if (length) return errc::bad_content_length;
-  return coding ? errc::unknown_coding : errc::bad_field_value;
+  const auto name = name_.text();
+  const bool here_length = iequals(name, "Content-Length");
+  const bool here_coding = iequals(name, "Transfer-Encoding");
+  if (!name.empty() && !here_length && !here_coding) return errc::bad_field_value;
+  const bool length = here_length || fields_.count("Content-Length") != 0;
+  const bool coding = here_coding || fields_.count("Transfer-Encoding") != 0;
+  if (length && coding) return errc::length_with_coding;
+  return coding ? errc::unknown_coding : errc::bad_content_length;
 }
 
 // The fields' two allocations, once, in their size: most heads arrive whole.

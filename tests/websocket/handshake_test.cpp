@@ -162,6 +162,9 @@ TEST_CASE("what Upgrade and Connection say is decided by the kind; their spellin
     CHECK(sent.fields[0].name == "Host");
   }
   CHECK(make_upstream_request(client_handshake(), plain).fields.joined("Connection") == "close");
+  const request_rewrite twice{.set = {{"Connection", "upgrade"}, {"connection", "close"}}};
+  CHECK(make_upstream_request(client_handshake(), websocket, none, twice).fields.joined("Connection") ==
+        "upgrade");
 }
 
 TEST_CASE("what asks for another protocol, or in another way, goes upstream without Upgrade") {
