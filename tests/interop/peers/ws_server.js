@@ -1,0 +1,56 @@
+// An npm ws server on a free port, which it prints. What it understands stands in peers/README.md.
+'use strict';
+const http = require('http');
+const {WebSocketServer} = require('ws');
+
+const closed = new Map(); // what a connection called itself -> how it ended
+
+const server = http.createServer((request, response) => {
+  const path = request.url.split('?')[0];
+  if (path === '/plain') {
+    response.end('plain answer');
+  } else if (path === '/chunked') {
+    response.write('first ');
+    setTimeout(() => response.end('second'), 20);
+  } else if (path === '/large') {
+    response.end(Buffer.alloc(4 << 20, 'x'));
+  } else if (path === '/echo') {
+    request.pipe(response);
+  } else {
+    response.writeHead(404).end('nothing here');
+  }
+});
+
+const sockets = new WebSocketServer({
+  noServer: true,
+  maxPayload: 16 << 20,
+  perMessageDeflate: true,
+  handleProtocols: (offered) => offered.has('chat') && 'chat',
+});
+
+server.on('upgrade', (request, socket, early) => {
+  if (request.url === '/refuse') {
+    socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n');
+    return;
+  }
+  sockets.handleUpgrade(request, socket, early, serve);
+});
+
+function serve(socket) {
+  let name;
+  socket.on('message', (data, binary) => {
+    if (binary) return socket.send(data);
+    const text = data.toString();
+    const [word, ...rest] = text.split(' ');
+    if (word === 'close') socket.close(Number(rest[0]), rest.slice(1).join(' '));
+    else if (word === 'ping') socket.once('pong', (payload) => socket.send(`pong ${payload}`)).ping(rest[0]);
+    else if (word === 'name') name = rest[0];
+    else if (word === 'closed') socket.send(closed.get(rest[0]) || 'open');
+    else if (word === 'large') socket.send(Buffer.alloc(Number(rest[0]), 'abcdefghijklm'));
+    else if (word === 'fragments') ['one ', 'two ', 'three'].forEach((part, i) => socket.send(part, {fin: i === 2}));
+    else socket.send(text);
+  });
+  socket.on('close', (code, reason) => name && closed.set(name, `${code} ${reason}`));
+}
+
+server.listen(0, '127.0.0.1', () => console.log(server.address().port));
