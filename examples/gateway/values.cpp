@@ -1,0 +1,131 @@
+#include "values.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <numeric>
+
+namespace wsproxy_gateway {
+namespace {
+
+struct unit {
+  std::string_view name;
+  int rank;  // falls from years to milliseconds
+  std::int64_t milliseconds;
+};
+constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
+// "ms" before "m" and "s": the longer name is tried first.
+constexpr unit units[] = {{"ms", 1, 1},       {"y", 9, 365 * day}, {"M", 8, 30 * day}, {"w", 7, 7 * day},
+                          {"d", 6, day},      {"h", 5, hour},      {"m", 4, minute},   {"s", 2, second},
+                          {" ", 2, second}};
+constexpr int rank_of_seconds = 2;
+constexpr int rank_of_weeks = 7;
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+std::optional<std::int64_t> parse_units(std::string_view text, bool whole_seconds) {
+  // Far below what the arithmetic of time points can hold, far above what anybody means.
+  constexpr std::int64_t most = std::int64_t{1000} * 365 * day;
+  std::int64_t total = 0;
+  int last_rank = whole_seconds ? 10 : rank_of_weeks + 1;
+  bool any = false;
+  while (!text.empty()) {
+    if (!is_digit(text.front())) return std::nullopt;
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc()) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    any = true;
+    std::int64_t scale = second;
+    if (!text.empty()) {
+      const auto* found = std::find_if(std::begin(units), std::end(units),
+                                       [&](const unit& u) { return text.starts_with(u.name); });
+      if (found == std::end(units) || found->rank >= last_rank) return std::nullopt;
+      if (whole_seconds && found->rank < rank_of_seconds) return std::nullopt;
+      last_rank = found->name == " " ? 0 : found->rank;  // a space ends the list
+      scale = found->milliseconds;
+      text.remove_prefix(found->name.size());
+      while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+    }
+    if (value > (most - total) / scale) return std::nullopt;
+    total += value * scale;
+  }
+  if (!any) return std::nullopt;
+  return total;
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i != a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j != b.size(); ++j) {
+      const auto substituted = diagonal + (a[i] == b[j] ? 0u : 1u);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({substituted, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::optional<std::chrono::milliseconds> parse_time(std::string_view text) {
+  const auto total = parse_units(text, false);
+  if (!total) return std::nullopt;
+  return std::chrono::milliseconds(*total);
+}
+
+std::optional<std::chrono::seconds> parse_seconds(std::string_view text) {
+  const auto total = parse_units(text, true);
+  if (!total) return std::nullopt;
+  return std::chrono::seconds(*total / second);
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  if (text.empty()) return std::nullopt;
+  unsigned shift = 0;
+  switch (text.back()) {
+    case 'k': case 'K': shift = 10; break;
+    case 'm': case 'M': shift = 20; break;
+    case 'g': case 'G': shift = 30; break;
+    default: break;
+  }
+  if (shift != 0) text.remove_suffix(1);
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  if (error != std::errc() || end != text.data() + text.size() || value > (most >> shift)) return std::nullopt;
+  return value << shift;
+}
+
+std::optional<unsigned> parse_number(std::string_view text) {
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  constexpr auto most = static_cast<unsigned>(std::numeric_limits<int>::max());
+  if (error != std::errc() || end != text.data() + text.size() || value > most) return std::nullopt;
+  return value;
+}
+
+std::string to_lower(std::string_view text) {
+  std::string result(text);
+  for (auto& c : result)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return result;
+}
+
+std::string_view closest(std::string_view text, const std::vector<std::string_view>& candidates) {
+  std::string_view best;
+  auto distance = std::min<std::size_t>(2, text.size() / 3) + 1;
+  for (const auto& candidate : candidates) {
+    const auto d = edit_distance(text, candidate);
+    if (d < distance) {
+      distance = d;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+}  // namespace wsproxy_gateway

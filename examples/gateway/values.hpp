@@ -1,0 +1,29 @@
+// The values that directives take: times, sizes, numbers, as nginx reads them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace wsproxy_gateway {
+
+/// "1m30s", "500ms", "60", "1d 12h": units in falling order, each once; a number alone is seconds.
+/// Nothing for anything else. [ngx_parse_time]
+std::optional<std::chrono::milliseconds> parse_time(std::string_view text);
+/// The same where whole seconds are kept: years and months are units too, milliseconds are not.
+std::optional<std::chrono::seconds> parse_seconds(std::string_view text);
+/// "8k", "1m", "1g", "512": bytes. [ngx_parse_offset]
+std::optional<std::uint64_t> parse_size(std::string_view text);
+/// Digits only.
+std::optional<unsigned> parse_number(std::string_view text);
+
+/// ASCII.
+std::string to_lower(std::string_view text);
+
+/// The candidate that `text` was probably meant to be, or an empty view.
+std::string_view closest(std::string_view text, const std::vector<std::string_view>& candidates);
+
+}  // namespace wsproxy_gateway
