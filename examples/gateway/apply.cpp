@@ -1,0 +1,166 @@
+// Finds each directive's rule, checks what all have in common, and reports what does not fit.
+#include <algorithm>
+#include <map>
+
+#include "directives.hpp"
+#include "values.hpp"
+
+namespace wsproxy_gateway {
+namespace {
+
+struct named_context {
+  context where;
+  std::string_view text;
+};
+constexpr named_context context_names[] = {
+    {in_main, "the main level"}, {in_events, "events"},     {in_http, "http"},
+    {in_server, "server"},       {in_location, "location"}, {in_upstream, "upstream"},
+    {in_server_if, "if in a server"}, {in_location_if, "if in a location"},
+};
+
+std::string quote(const word& name) { return "\"" + name.text + "\""; }
+
+std::string list_contexts(unsigned contexts) {
+  std::vector<std::string_view> names;
+  for (const auto& one : context_names)
+    if ((contexts & one.where) != 0) names.push_back(one.text);
+  std::string result;
+  for (std::size_t i = 0; i != names.size(); ++i) {
+    if (i != 0) result += i + 1 == names.size() ? " or " : ", ";
+    result += names[i];
+  }
+  return result;
+}
+
+bool is_known(std::string_view name) {
+  return std::ranges::any_of(rules(), [&](const rule& r) { return r.name == name; });
+}
+
+void report_unknown(diagnostics& report, const word& name) {
+  std::vector<std::string_view> names;
+  for (const auto& one : rules()) names.push_back(one.name);
+  const auto meant = closest(name.text, names);
+  report.error(name.at, "unknown directive " + quote(name) +
+                            (meant.empty() ? std::string() : "; did you mean \"" + std::string(meant) + "\"?"));
+}
+
+/// The rule for this name in this context. Reports why there is none.
+const rule* find_rule(const scope& in, const word& name) {
+  unsigned elsewhere = 0;
+  for (const auto& one : rules()) {
+    if (one.name != name.text) continue;
+    if ((one.contexts & in.where) != 0) return &one;
+    elsewhere |= one.contexts;
+  }
+  if (elsewhere == 0) report_unknown(in.report(), name);
+  else
+    in.report().error(name.at, quote(name) + " directive is not allowed here; it belongs into " +
+                                   list_contexts(elsewhere));
+  return nullptr;
+}
+
+std::string expected_arguments(const rule& r) {
+  if (r.most == 0) return "it takes none";
+  if (r.most == any_number) return "it takes " + std::to_string(r.least) + " or more";
+  if (r.least == r.most) return "it takes " + std::to_string(r.least);
+  return "it takes " + std::to_string(r.least) + " to " + std::to_string(r.most);
+}
+
+/// The index of a word that looks like the next directive's name: a known one, first on its line.
+std::size_t swallowed(const directive& d) {
+  for (std::size_t i = 1; i < d.words.size(); ++i)
+    if (!d.words[i].quoted && d.words[i].at.line > d.words[i - 1].end.line && is_known(d.words[i].text)) return i;
+  return 0;
+}
+
+void apply_one(scope& in, const directive& d, std::map<const rule*, position>& seen);
+
+/// A directive that swallowed the next one for want of a semicolon: says so, and reads both.
+void split(scope& in, const directive& d, std::size_t at, std::map<const rule*, position>& seen) {
+  in.report().error(d.words[at - 1].end, "a \";\" is missing here: " + quote(d.words[at]) + " begins on line " +
+                                             std::to_string(d.words[at].at.line));
+  directive first{{d.words.begin(), d.words.begin() + static_cast<std::ptrdiff_t>(at)}};
+  directive second{{d.words.begin() + static_cast<std::ptrdiff_t>(at), d.words.end()}, d.block, d.children};
+  apply_one(in, first, seen);
+  apply_one(in, second, seen);
+}
+
+bool check_shape(const scope& in, const directive& d, const rule& r) {
+  if (d.arguments() < r.least || d.arguments() > r.most) {
+    in.report().error(d.at(), "invalid number of arguments in " + quote(d.name()) + " directive: " +
+                                  expected_arguments(r));
+    return false;
+  }
+  if (r.block && !d.block) {
+    in.report().error(d.words.back().end, "directive " + quote(d.name()) + " has no opening \"{\"");
+    return false;
+  }
+  if (!r.block && d.block) {
+    in.report().error(d.words.back().end, "directive " + quote(d.name()) + " is not terminated by \";\"");
+    return false;
+  }
+  return true;
+}
+
+void apply_one(scope& in, const directive& d, std::map<const rule*, position>& seen) {
+  const auto next = swallowed(d);
+  const auto* const found = find_rule(in, d.name());
+  if (next != 0 && (found == nullptr || d.arguments() > found->most || d.block != found->block))
+    return split(in, d, next, seen);
+  if (found == nullptr) return;
+  using how = rule::disposition;
+  if (found->how == how::refused) {
+    in.report().error(d.at(), quote(d.name()) + " is not supported: " + std::string(found->why));
+    return;
+  }
+  if (found->how == how::ignored) {
+    if (in.all.warned.insert(found->name).second)
+      in.report().warning(d.at(), quote(d.name()) + " is ignored: it has no effect here");
+    return;
+  }
+  if (!check_shape(in, d, *found)) return;
+  if (next != 0)
+    in.report().warning(d.words[next].at, quote(d.words[next]) + " is an argument of " + quote(d.name()) +
+                                              " here; is a \";\" missing before it?");
+  const auto [earlier, fresh] = seen.try_emplace(found, d.at());
+  if (found->once && !fresh) {
+    in.report().error(d.at(), quote(d.name()) + " directive is duplicate; the first is on line " +
+                                  std::to_string(earlier->second.line));
+    return;
+  }
+  found->act(in, d);
+}
+
+}  // namespace
+
+void apply(scope& in, const std::vector<directive>& list) {
+  std::map<const rule*, position> seen;
+  for (const auto& one : list) apply_one(in, one, seen);
+}
+
+std::string describe_directives() {
+  using how = rule::disposition;
+  std::string result;
+  const auto section = [&](how which, std::string_view title) {
+    std::set<std::string_view> names;
+    for (const auto& one : rules())
+      if (one.how == which) names.insert(one.name);
+    result.append(title).append("\n");
+    for (const auto& name : names) {
+      result.append("  ").append(name);
+      for (const auto& one : rules())
+        if (one.name == name && one.how == which) {
+          result.append("  (").append(list_contexts(one.contexts)).append(")");
+          if (which == how::refused) result.append(": ").append(one.why);
+          break;
+        }
+      result += '\n';
+    }
+  };
+  section(how::understood, "Understood:");
+  section(how::ignored, "Ignored, with one warning, as they only tune:");
+  section(how::refused, "Refused, as ignoring them would change who is served what:");
+  return result;
+}
+
+}  // namespace wsproxy_gateway

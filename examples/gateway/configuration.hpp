@@ -1,0 +1,175 @@
+// What a configuration file says, once it has been read: immutable, shared by all threads.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <variant>
+#include <vector>
+
+#include <wsproxy/gateway/gateway.hpp>
+
+#include "diagnostics.hpp"
+#include "regex.hpp"
+#include "variables.hpp"
+
+namespace wsproxy_gateway {
+
+/// A configured field: proxy_set_header or add_header.
+struct field_line {
+  std::string name;
+  text_template value;
+  bool always = false;
+};
+
+/// A regular expression with the variables that its named groups set.
+struct pattern {
+  regex expression;
+  capture_slots captures;
+};
+
+using types_map = std::map<std::string, std::string, std::less<>>;  ///< by file name extension
+
+/// Where an access log goes.
+struct log_file {
+  std::string path;
+  bool operator==(const log_file&) const = default;
+};
+
+/// Directives that a block takes over from the block around it unless it has its own.
+struct settings {
+  std::optional<wsproxy::duration> proxy_connect_timeout, proxy_read_timeout, proxy_send_timeout;
+  std::optional<wsproxy::duration> send_timeout, client_body_timeout, client_header_timeout, keepalive_timeout;
+  std::optional<std::uint64_t> client_max_body_size;
+  std::optional<std::pair<std::size_t, std::size_t>> large_client_header_buffers;  ///< number and size
+  std::optional<std::size_t> proxy_buffer_size;
+  std::optional<bool> drop_unusual_names;
+  std::optional<unsigned> next_upstream, next_upstream_tries;
+  std::optional<wsproxy::duration> next_upstream_timeout;
+  std::optional<wsproxy::http_version> proxy_http_version;
+  std::optional<std::vector<field_line>> proxy_set_header, add_header;
+  std::optional<std::vector<std::string>> proxy_hide_header, proxy_pass_header;
+  std::optional<bool> proxy_redirect, absolute_redirect, port_in_redirect, server_name_in_redirect;
+  std::optional<std::string> default_type;
+  std::optional<types_map> types;
+  std::optional<std::vector<log_file>> access_log;  ///< empty: off
+
+  /// Takes what is not set here from the block around this one.
+  void inherit(const settings& outer);
+  /// What nginx assumes where no block says anything.
+  static settings defaults();
+};
+
+/// Where proxy_pass leads.
+struct proxy_target {
+  std::size_t upstream = 0;        ///< in configuration::upstreams
+  std::string host;                ///< [$proxy_host]
+  std::string port;                ///< [$proxy_port]
+  std::string url;                 ///< as written
+  std::optional<std::string> uri;  ///< the part behind the host, if there is one
+  /// With variables: all of the above is read from this text, per request.
+  std::optional<text_template> variable_url;
+};
+
+/// A block in which requests are answered: a server, a location, or an `if` in a location.
+struct place {
+  settings set;
+  std::optional<proxy_target> proxy;
+  std::shared_ptr<const wsproxy::route> route{};  ///< what all its exchanges have in common; made last
+};
+
+struct instruction;
+using program = std::vector<instruction>;
+
+/// [set]
+struct assignment {
+  std::size_t slot;
+  text_template value;
+};
+/// [return]
+struct answer {
+  int status;
+  std::optional<text_template> text;  ///< the body, or where to
+};
+/// [break]
+struct stop {};
+/// [if]
+struct branch {
+  enum class kind { truthy, equal, not_equal, matches, matches_not } is = kind::truthy;
+  std::size_t variable = 0;
+  text_template value{};
+  std::optional<pattern> expression{};
+  program then{};
+  std::unique_ptr<place> inside{};  ///< null in a server
+};
+struct instruction {
+  std::variant<assignment, answer, stop, branch> what;
+};
+
+struct location_block {
+  enum class kind { prefix, exact, prefix_final, regex, named } is = kind::prefix;
+  std::string name;
+  std::optional<pattern> expression{};
+  place here{};
+  program rewrite{};
+  position at{};
+};
+
+/// One name of `server_name`.
+struct server_name {
+  enum class kind { exact, suffix, prefix, regex } is = kind::exact;
+  std::string text;  ///< in lower case, without the star: "a.org", ".a.org" (suffix), "www." (prefix)
+  std::optional<pattern> expression{};
+};
+
+struct server_block {
+  std::vector<server_name> names;
+  std::string first_name;  ///< [$server_name]
+  place here{};
+  program rewrite{};
+  std::vector<std::unique_ptr<location_block>> locations{};
+  position at{};
+};
+
+/// The servers that listen on one address, by name.
+struct virtual_hosts {
+  std::string host;  ///< the address they listen on, "" for any
+  std::vector<std::pair<const server_block*, bool>> servers;  ///< in order; true: default_server
+  const server_block* fallback() const;
+
+  /// The server for a host name; named groups of a regular expression are stored in the state.
+  const server_block* find(std::string_view host_name, request_state&) const;
+};
+
+struct listener {
+  std::string address;  ///< as gateway::listen takes it
+  wsproxy::gateway::listen_options options{};
+  std::vector<virtual_hosts> hosts;  ///< the last is for any local address
+};
+
+struct upstream_group {
+  std::string name;
+  wsproxy::upstream group;
+  std::optional<text_template> hash_key;
+};
+
+struct configuration {
+  variable_table variables;
+  std::vector<upstream_group> upstreams;
+  std::vector<std::unique_ptr<server_block>> servers;
+  std::vector<listener> listeners;
+  unsigned worker_processes = 1;
+  std::optional<wsproxy::duration> worker_shutdown_timeout;
+  std::optional<std::string> error_log;  ///< a path; nothing: standard error
+  /// Limits and times that hold before a server is known: those of the first server.
+  wsproxy::head_limits request_head{};
+  wsproxy::timeouts early_timeouts{};
+
+  /// The upstream of that name.
+  std::optional<std::size_t> find_upstream(std::string_view name) const;
+};
+
+}  // namespace wsproxy_gateway

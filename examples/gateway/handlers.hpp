@@ -1,0 +1,34 @@
+// What the directives do; named as they are in the table of rules.cpp.
+#pragma once
+
+#include "directives.hpp"
+
+namespace wsproxy_gateway::act {
+
+// blocks.cpp
+void events(scope&, const directive&);
+void http(scope&, const directive&);
+void server(scope&, const directive&);
+void location(scope&, const directive&);
+void if_block(scope&, const directive&);
+void types(scope&, const directive&);
+// map.cpp
+void map(scope&, const directive&);
+// upstreams.cpp
+void upstream(scope&, const directive&);
+void upstream_server(scope&, const directive&);
+void hash(scope&, const directive&);
+void proxy_pass(scope&, const directive&);
+// listening.cpp
+void listen(scope&, const directive&);
+void server_name(scope&, const directive&);
+// rewriting.cpp
+void set(scope&, const directive&);
+void return_answer(scope&, const directive&);
+void break_rewrite(scope&, const directive&);
+bool condition(scope&, const directive&, branch&);  ///< of an `if`; false: it was reported
+
+/// Compiles a pattern; reports what is wrong with it.
+std::optional<pattern> compile_pattern(std::string_view text, bool ignore_case, const position&, scope&);
+
+}  // namespace wsproxy_gateway::act

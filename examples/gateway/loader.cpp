@@ -1,0 +1,370 @@
+#include "loader.hpp"
+
+#include <glob.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+
+#include <wsproxy/upstream/consistent_hash.hpp>
+#include <wsproxy/upstream/round_robin.hpp>
+
+#include "directives.hpp"
+
+namespace wsproxy_gateway {
+namespace {
+
+// ---- Files
+
+std::optional<std::string> read_whole(const std::string& path, std::string& why) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    why = "it is a directory";
+    return std::nullopt;
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || (file.peek() != std::ifstream::traits_type::eof() && !(text << file.rdbuf()))) {
+    why = std::strerror(errno);
+    return std::nullopt;
+  }
+  return text.str();
+}
+
+/// Puts the directives of included files in the place of `include`.
+class includer {
+ public:
+  includer(std::string folder, diagnostics& report) : folder_(std::move(folder)), report_(report) {}
+
+  std::vector<directive> expand(std::vector<directive> list) {
+    std::vector<directive> result;
+    for (auto& one : list) {
+      if (one.name() == "include" && !one.name().quoted && !one.block) {
+        if (one.arguments() == 1) include(one.words[1], result);
+        else report_.error(one.at(), "invalid number of arguments in \"include\" directive: it takes 1");
+        continue;
+      }
+      one.children = expand(std::move(one.children));
+      result.push_back(std::move(one));
+    }
+    return result;
+  }
+
+ private:
+  void include(const word& what, std::vector<directive>& into) {
+    auto path = what.text;
+    if (!path.starts_with('/')) path = folder_ + "/" + path;
+    if (path.find_first_of("*?[") == path.npos) {
+      read(path, what, into);
+      return;
+    }
+    ::glob_t found{};
+    if (::glob(path.c_str(), GLOB_NOSORT, nullptr, &found) == 0) {
+      std::vector<std::string> paths(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+      std::ranges::sort(paths);
+      for (const auto& one : paths) read(one, what, into);
+    }
+    ::globfree(&found);
+  }
+
+  void read(const std::string& path, const word& from, std::vector<directive>& into) {
+    if (std::ranges::find(open_, path) != open_.end()) {
+      report_.error(from.at, "\"" + path + "\" includes itself");
+      return;
+    }
+    std::string why;
+    const auto text = read_whole(path, why);
+    if (!text) {
+      report_.error(from.at, "cannot read \"" + path + "\": " + why);
+      return;
+    }
+    open_.push_back(path);
+    for (auto& one : expand(parse_syntax(*text, std::make_shared<const std::string>(path), report_)))
+      into.push_back(std::move(one));
+    open_.pop_back();
+  }
+
+  std::string folder_;
+  std::vector<std::string> open_;
+  diagnostics& report_;
+};
+
+// ---- What can be decided only when all has been read
+
+void inherit_in_branches(program& list, const place& outer) {
+  for (auto& one : list)
+    if (auto* b = std::get_if<branch>(&one.what)) {
+      if (b->inside) {
+        b->inside->set.inherit(outer.set);
+        if (!b->inside->proxy) b->inside->proxy = outer.proxy;
+      }
+      inherit_in_branches(b->then, outer);
+    }
+}
+
+template <class Visit> void for_each_branch_place(program& list, Visit visit) {
+  for (auto& one : list)
+    if (auto* b = std::get_if<branch>(&one.what)) {
+      if (b->inside) visit(*b->inside);
+      for_each_branch_place(b->then, visit);
+    }
+}
+
+template <class Visit> void for_each_place(configuration& config, Visit visit) {
+  for (auto& server : config.servers) {
+    visit(server->here);
+    for (auto& location : server->locations) {
+      visit(location->here);
+      for_each_branch_place(location->rewrite, visit);
+    }
+  }
+}
+
+void inherit_settings(draft& all) {
+  all.http.inherit(settings::defaults());
+  for (auto& server : all.config.servers) {
+    server->here.set.inherit(all.http);
+    for (auto& location : server->locations) {
+      location->here.set.inherit(server->here.set);
+      inherit_in_branches(location->rewrite, location->here);
+    }
+  }
+}
+
+std::size_t add_upstream(draft& all, upstream_draft& from) {
+  auto method = from.hash_key ? wsproxy::consistent_hash() : wsproxy::round_robin();
+  wsproxy::upstream group(std::move(from.backends), std::move(method), from.name);
+  all.config.upstreams.push_back({from.name, std::move(group), std::move(from.hash_key)});
+  return all.config.upstreams.size() - 1;
+}
+
+void make_upstreams(draft& all) {
+  for (auto& one : all.upstreams) {
+    try {
+      if (!one.backends.empty()) add_upstream(all, one);
+    } catch (const std::invalid_argument& e) {
+      all.report.error(one.at, e.what());
+    }
+  }
+}
+
+/// An upstream for a host that is none, one for each host and port.
+std::optional<std::size_t> implicit_upstream(draft& all, const pass_request& pass) {
+  const bool unix_socket = pass.host.starts_with("unix:");
+  const auto port = pass.port.value_or(80);
+  const auto key = unix_socket ? pass.host : wsproxy::address{wsproxy::address::family::name, pass.host, port}.to_string();
+  // With a slash, as no upstream of the file can be called so.
+  const auto name = key + "/";
+  if (const auto known = all.config.find_upstream(name)) return known;
+  upstream_draft fresh{name, {}, std::nullopt, pass.source.at};
+  wsproxy::backend_options backend;
+  backend.name = key;
+  if (unix_socket) {
+    fresh.backends.push_back(backend);
+  } else {
+    for (auto& at : resolve(pass.host, port, pass.source, "upstream", all.report)) {
+      backend.at = std::move(at);
+      fresh.backends.push_back(backend);
+    }
+  }
+  if (fresh.backends.empty()) return std::nullopt;
+  return add_upstream(all, fresh);
+}
+
+void resolve_passes(draft& all) {
+  for (const auto& pass : all.passes) {
+    auto found = all.config.find_upstream(pass.host);
+    const bool declared = std::ranges::any_of(all.upstreams, [&](const auto& u) { return u.name == pass.host; });
+    if (declared && pass.port) {
+      all.report.error(pass.source.at, "upstream \"" + pass.host + "\" may not have port " + std::to_string(*pass.port));
+      continue;
+    }
+    if (declared && !found) continue;  // its own mistake was reported
+    if (!found) found = implicit_upstream(all, pass);
+    if (found) pass.from->proxy->upstream = *found;
+  }
+}
+
+/// `root` in a location without proxy_pass would serve files; one that also returns always does not.
+void check_files(draft& all) {
+  for (auto& server : all.config.servers)
+    for (auto& location : server->locations) {
+      const bool answers = std::ranges::any_of(
+          location->rewrite, [](const instruction& i) { return std::holds_alternative<answer>(i.what); });
+      if (location->here.proxy || answers || location->is == location_block::kind::named) continue;
+      const auto files = std::ranges::find(all.files, &location->here, [](const auto& f) { return f.first; });
+      if (files != all.files.end())
+        all.report.error(files->second, "this location would serve files, which is not supported: it needs proxy_pass or return");
+      else
+        all.report.warning(location->at, "location \"" + location->name +
+                                             "\" has neither proxy_pass nor return: requests are answered 404");
+    }
+}
+
+// ---- Routes
+
+/// One timer of ours is both of nginx's: the smaller of those that the file sets.
+wsproxy::duration send_stall(const settings& s) {
+  if (s.proxy_send_timeout && s.send_timeout) return std::min(*s.proxy_send_timeout, *s.send_timeout);
+  if (s.proxy_send_timeout) return *s.proxy_send_timeout;
+  return s.send_timeout.value_or(std::chrono::seconds(60));
+}
+
+std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
+  wsproxy::route r;
+  auto& t = r.tunnel.timeouts;
+  t.client_head = *s.client_header_timeout;
+  t.keep_alive = *s.keepalive_timeout;
+  t.client_body = *s.client_body_timeout;
+  t.connect = *s.proxy_connect_timeout;
+  t.response = t.idle = *s.proxy_read_timeout;
+  t.send_stall = send_stall(s);
+  r.tunnel.limits.request_body = *s.client_max_body_size;
+  r.failover.on = *s.next_upstream;
+  r.failover.tries = *s.next_upstream_tries;
+  r.failover.within = *s.next_upstream_timeout;
+  if (s.proxy_buffer_size) {
+    r.response_limits.head_bytes = *s.proxy_buffer_size;
+    r.response_limits.line_bytes = *s.proxy_buffer_size;
+  }
+  return wsproxy::route::make(std::move(r));
+}
+
+void make_routes(draft& all) {
+  for_each_place(all.config, [](place& p) { p.route = make_route(p.set); });
+}
+
+void take_early_limits(draft& all) {
+  const auto& s = all.config.servers.empty() ? all.http : all.config.servers.front()->here.set;
+  auto& head = all.config.request_head;
+  head.line_bytes = s.large_client_header_buffers->second;
+  head.head_bytes = s.large_client_header_buffers->first * s.large_client_header_buffers->second;
+  head.drop_unusual_names = *s.drop_unusual_names;
+  auto& t = all.config.early_timeouts;
+  t.client_head = *s.client_header_timeout;
+  t.keep_alive = *s.keepalive_timeout;
+  t.client_body = *s.client_body_timeout;
+  t.send_stall = s.send_timeout.value_or(std::chrono::seconds(60));
+  for (const auto& server : all.config.servers) {
+    const auto& other = server->here.set;
+    if (other.client_header_timeout != s.client_header_timeout || other.keepalive_timeout != s.keepalive_timeout ||
+        other.large_client_header_buffers != s.large_client_header_buffers)
+      all.report.warning(server->at, "client_header_timeout, keepalive_timeout and large_client_header_buffers of the "
+                                     "first server hold for all servers");
+  }
+}
+
+// ---- Listeners
+
+virtual_hosts& hosts_at(listener& where, const std::string& host) {
+  for (auto& one : where.hosts)
+    if (one.host == host) return one;
+  // The one for any address stays last.
+  const auto before = host.empty() ? where.hosts.end() : where.hosts.begin();
+  return *where.hosts.insert(before, {host, {}});
+}
+
+bool is_wildcard(const wsproxy::address& at) { return at.host == "0.0.0.0" || at.host == "::"; }
+
+std::string any_address(const wsproxy::address& at) {
+  return (at.host.find(':') == std::string::npos ? "0.0.0.0:" : "[::]:") + std::to_string(at.port);
+}
+
+/// The listeners: one per address; a wildcard address takes in those of the same port, as nginx does.
+void make_listeners(draft& all) {
+  std::set<std::string> wildcards;
+  for (const auto& one : all.listens)
+    for (const auto& at : one.at)
+      if (at.kind == wsproxy::address::family::ip && is_wildcard(at)) wildcards.insert(at.to_string());
+  std::map<std::string, position> with_options;
+  for (const auto& one : all.listens)
+    for (const auto& at : one.at) {
+      const bool ip = at.kind == wsproxy::address::family::ip;
+      const auto text = ip && wildcards.contains(any_address(at)) ? any_address(at) : at.to_string();
+      auto& listeners = all.config.listeners;
+      auto found = std::ranges::find(listeners, text, &listener::address);
+      if (found == listeners.end()) found = listeners.insert(listeners.end(), {text, {}, {}});
+      if (one.has_options) {
+        const auto [earlier, fresh] = with_options.try_emplace(at.to_string(), one.where);
+        if (!fresh) all.report.error(one.where, "duplicate listen options for " + at.to_string());
+        found->options = one.options;
+      }
+      auto& hosts = hosts_at(*found, text == at.to_string() ? std::string() : at.host);
+      if (one.is_default)
+        for (const auto& other : hosts.servers)
+          if (other.second)
+            all.report.error(one.where, "a duplicate default server for " + at.to_string());
+      hosts.servers.emplace_back(one.server, one.is_default);
+    }
+}
+
+void warn_of_same_names(draft& all) {
+  for (const auto& listener : all.config.listeners)
+    for (const auto& hosts : listener.hosts) {
+      std::set<std::pair<int, std::string>> seen;
+      for (const auto& [server, is_default] : hosts.servers) {
+        std::set<std::pair<int, std::string>> own;
+        for (const auto& name : server->names) own.emplace(static_cast<int>(name.is), name.text);
+        if (server->names.empty()) own.emplace(static_cast<int>(server_name::kind::exact), "");
+        for (const auto& name : own)
+          if (!seen.insert(name).second)
+            all.report.warning(server->at, "conflicting server name \"" + name.second + "\" on " + listener.address +
+                                               ", ignored: an earlier server has it");
+      }
+    }
+}
+
+void default_listens(draft& all) {
+  for (const auto& server : all.config.servers)
+    if (std::ranges::none_of(all.listens, [&](const auto& l) { return l.server == server.get(); })) {
+      listen_request fresh{server.get(), {}, true, false, false, {}, server->at};
+      fresh.at.push_back({wsproxy::address::family::ip, "0.0.0.0", 80});
+      all.listens.push_back(std::move(fresh));
+    }
+}
+
+void finish(draft& all) {
+  default_listens(all);
+  make_upstreams(all);
+  resolve_passes(all);
+  inherit_settings(all);  // after proxy_pass is complete: an `if` takes it over
+  check_files(all);
+  take_early_limits(all);
+  make_routes(all);
+  make_listeners(all);
+  warn_of_same_names(all);
+}
+
+}  // namespace
+
+load_result load_text(std::string_view text, const std::string& name) {
+  load_result result;
+  auto config = std::make_shared<configuration>();
+  draft all{*config, result.report};
+  const auto file = std::make_shared<const std::string>(name);
+  auto folder = std::filesystem::path(name).parent_path().string();
+  if (folder.empty()) folder = ".";
+  const auto tree = includer(folder, result.report).expand(parse_syntax(text, file, result.report));
+  scope main{all, in_main};
+  apply(main, tree);
+  if (!all.has_events) result.report.error({file, 1, 1}, "no \"events\" section in configuration: add events { }");
+  config->variables.resolve(result.report);
+  finish(all);
+  if (!result.report.failed()) result.config = std::move(config);
+  return result;
+}
+
+load_result load_file(const std::string& path) {
+  std::string why;
+  if (const auto text = read_whole(path, why)) return load_text(*text, path);
+  load_result result;
+  result.report.error({std::make_shared<const std::string>(path), 1, 1}, "cannot read this file: " + why);
+  return result;
+}
+
+}  // namespace wsproxy_gateway

@@ -1,0 +1,141 @@
+// upstream { server … }, hash, and proxy_pass.
+#include <algorithm>
+
+#include "handlers.hpp"
+#include "values.hpp"
+
+namespace wsproxy_gateway::act {
+namespace {
+
+/// NAME=VALUE of a directive's argument.
+struct parameter {
+  std::string_view name, value;
+  bool has_value = false;
+};
+parameter split(std::string_view text) {
+  const auto equals = text.find('=');
+  if (equals == text.npos) return {text, {}, false};
+  return {text.substr(0, equals), text.substr(equals + 1), true};
+}
+
+bool read_parameter(const word& source, wsproxy::backend_options& out) {
+  const auto p = split(source.text);
+  const auto number = p.has_value ? parse_number(p.value) : std::nullopt;
+  if (p.name == "weight" && number && *number > 0) out.weight = *number;
+  else if (p.name == "max_conns" && number) out.max_conns = *number;
+  else if (p.name == "max_fails" && number) out.max_fails = *number;
+  else if (p.name == "fail_timeout" && p.has_value && parse_seconds(p.value)) out.fail_timeout = *parse_seconds(p.value);
+  else if (source == "backup") out.backup = true;
+  else if (source == "down") out.down = true;
+  else return false;
+  return true;
+}
+
+void report_parameter(scope& in, const word& source) {
+  static constexpr std::string_view later[] = {"resolve", "service", "slow_start", "route", "drain"};
+  const auto name = split(source.text).name;
+  if (std::ranges::find(later, name) != std::end(later)) {
+    in.report().error(source.at, "parameter \"" + source.text + "\" is not supported");
+    return;
+  }
+  const auto meant =
+      closest(name, {"weight", "max_conns", "max_fails", "fail_timeout", "backup", "down"});
+  in.report().error(source.at, "invalid parameter \"" + source.text + "\"" +
+                                   (meant.empty() || meant == name
+                                        ? std::string()
+                                        : "; did you mean \"" + std::string(meant) + "\"?"));
+}
+
+}  // namespace
+
+void upstream(scope& in, const directive& d) {
+  const auto& name = d.words[1];
+  for (const auto& other : in.all.upstreams)
+    if (other.name == name.text)
+      in.report().error(name.at, "duplicate upstream \"" + name.text + "\"; the first is on line " +
+                                     std::to_string(other.at.line));
+  upstream_draft fresh{name.text, {}, std::nullopt, d.at()};
+  scope inside{in.all, in_upstream};
+  inside.upstream = &fresh;
+  const auto before = in.report().errors();
+  apply(inside, d.children);
+  if (fresh.backends.empty() && in.report().errors() == before)
+    in.report().error(d.at(), "no servers are inside upstream \"" + name.text + "\"");
+  if (fresh.hash_key)
+    for (const auto& one : fresh.backends)
+      if (one.backup)
+        in.report().error(d.at(), "\"hash\" does not support \"backup\" servers, as that of " + one.name);
+  in.all.upstreams.push_back(std::move(fresh));
+}
+
+void upstream_server(scope& in, const directive& d) {
+  const auto& source = d.words[1];
+  wsproxy::backend_options options;
+  options.name = source.text;
+  for (std::size_t i = 2; i != d.words.size(); ++i)
+    if (!read_parameter(d.words[i], options)) report_parameter(in, d.words[i]);
+  const auto at = parse_endpoint(source.text, false, source, in.report());
+  if (!at) return;
+  if (at->unix_socket) {
+    options.at = {wsproxy::address::family::unix_socket, at->host, 0};
+    in.upstream->backends.push_back(std::move(options));
+    return;
+  }
+  // All addresses of a name share the name, and with it their points on a hash ring.
+  for (auto& address : resolve(at->host, at->port.value_or(80), source, "upstream", in.report())) {
+    options.at = std::move(address);
+    in.upstream->backends.push_back(options);
+  }
+}
+
+void hash(scope& in, const directive& d) {
+  if (d.arguments() != 2 || d.words[2] != "consistent") {
+    const auto& where = d.words.back();
+    if (d.arguments() == 2) in.report().error(where.at, "invalid parameter \"" + where.text + "\"");
+    else in.report().error(d.at(), "\"hash\" without \"consistent\" is not supported");
+    return;
+  }
+  in.upstream->hash_key = text_template::compile(d.words[1], in.variables(), in.report());
+}
+
+void proxy_pass(scope& in, const directive& d) {
+  const auto& source = d.words[1];
+  std::string_view text = source.text;
+  auto& target = in.here->proxy.emplace();
+  target.url = text;
+  if (has_variable(text)) {
+    target.variable_url = text_template::compile(source, in.variables(), in.report());
+    return;
+  }
+  if (to_lower(text.substr(0, 8)) == "https://") {
+    in.report().error(source.at, "https:// is not supported: connections to backends are not encrypted");
+    return;
+  }
+  if (to_lower(text.substr(0, 7)) != "http://") {
+    in.report().error(source.at, "invalid URL prefix in \"" + source.text + "\": it begins with http://");
+    return;
+  }
+  text.remove_prefix(7);
+  const bool unix_socket = to_lower(text.substr(0, 5)) == "unix:";
+  const auto host_size = std::min(unix_socket ? text.find(':', 5) : text.find_first_of("/?"), text.size());
+  const auto host = text.substr(0, host_size);
+  auto uri = text.substr(host_size);
+  if (unix_socket && !uri.empty()) uri.remove_prefix(1);
+  if (!uri.empty()) target.uri = uri;
+  const bool in_if = in.where == in_location_if;
+  if (target.uri && (in_if || in.location->is == location_block::kind::regex ||
+                     in.location->is == location_block::kind::named)) {
+    in.report().error(source.at, "\"proxy_pass\" cannot have a path (\"" + *target.uri +
+                                     "\") in a location given by a regular expression or a name, or in \"if\"");
+    return;
+  }
+  const auto at = parse_endpoint(host, false, source, in.report());
+  if (!at) return;
+  const bool other_port = at->port && *at->port != 80;
+  target.host = unix_socket ? "localhost" : std::string(host.substr(0, host.size()));
+  if (!unix_socket && at->port && !other_port) target.host = host.substr(0, host.rfind(':'));
+  target.port = unix_socket ? std::string() : std::to_string(at->port.value_or(80));
+  in.all.passes.push_back({in.here, unix_socket ? std::string(host) : at->host, at->port, source});
+}
+
+}  // namespace wsproxy_gateway::act
