@@ -297,6 +297,8 @@ void make_listeners(draft& all) {
             all.report.error(one.where, "a duplicate default server for " + at.to_string());
       hosts.servers.emplace_back(one.server, one.is_default);
     }
+  // Unix sockets last: not every thread listens there, and the others' numbers must be the same in all threads.
+  std::ranges::stable_partition(all.config.listeners, [](const listener& l) { return !l.address.starts_with("unix:"); });
 }
 
 void warn_of_same_names(draft& all) {
