@@ -26,10 +26,12 @@ parameter split(std::string_view text) {
 
 bool read_parameter(const word& source, wsproxy::backend_options& out) {
   const auto p = split(source.text);
-  const auto number = p.has_value ? parse_number(p.value) : std::nullopt;
-  if (p.name == "weight" && number && *number > 0) out.weight = *number;
-  else if (p.name == "max_conns" && number) out.max_conns = *number;
-  else if (p.name == "max_fails" && number) out.max_fails = *number;
+  const auto read = p.has_value ? parse_number(p.value) : std::nullopt;
+  const bool number = read.has_value();
+  const auto value = read.value_or(0);
+  if (p.name == "weight" && number && value > 0) out.weight = value;
+  else if (p.name == "max_conns" && number) out.max_conns = value;
+  else if (p.name == "max_fails" && number) out.max_fails = value;
   else if (p.name == "fail_timeout" && p.has_value && parse_seconds(p.value)) out.fail_timeout = *parse_seconds(p.value);
   else if (source == "backup") out.backup = true;
   else if (source == "down") out.down = true;
