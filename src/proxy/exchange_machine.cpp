@@ -57,9 +57,31 @@ void exchange_machine::start(std::uint32_t random, time_point now) {
   if (kind_ == request_kind::websocket && bounds.early_bytes != 0 && what_.early.size() > bounds.early_bytes)
     return refuse(errc::early_bytes_too_large);
   request_reader_ = body_reader(request_body_);
+  if (kind_ == request_kind::plain)
+    if (const auto bad = split_early()) return refuse(bad);
+  if (stop_at_verdict_ && !request_complete()) return refuse(errc::upgrade_with_body);  // nobody would send it
   expects_continue_ = !request_reader_.done() && what_.early.empty() && what_.head.version == http_version::http_1_1 &&
                       what_.head.fields.has_token("Expect", "100-continue");
   next_attempt(now);
+}
+
+// Of what was read with the head, the body's part goes up with every attempt, and the rest is left over.
+std::error_code exchange_machine::split_early() {
+  std::string_view rest = what_.early;
+  while (!rest.empty() && !request_complete()) {
+    const auto piece = request_reader_.feed(rest);
+    if (piece.error) return piece.error;
+    rest.remove_prefix(piece.consumed);
+  }
+  if (body_over_limit()) return errc::body_too_large;
+  result_.leftover = rest;
+  what_.early.resize(what_.early.size() - rest.size());
+  return {};
+}
+
+bool exchange_machine::body_over_limit() const noexcept {
+  const auto most = what_.how->tunnel.limits.request_body;
+  return most != 0 && request_reader_.size() > most;
 }
 
 void exchange_machine::next_attempt(time_point now) {
@@ -125,16 +147,12 @@ void exchange_machine::send_request(time_point) {
   request_begun_ = true;
   if (std::exchange(expects_continue_, false)) down_out_ += "HTTP/1.1 100 Continue\r\n\r\n";
   if (kind_ == request_kind::websocket) return;
-  // The body's beginning came with the head and is kept until an answer comes, for another attempt.
   request_reader_ = body_reader(request_body_);
-  std::string_view early = what_.early;
-  while (!early.empty() && !request_complete() && phase_ == step::asking) {
+  for (std::string_view early = what_.early; !early.empty();) {
     slices piece;
-    const bool more = relay_request_body(early, piece);
+    relay_request_body(early, piece);
     for (const auto& part : piece.view()) up_out_.append(part.data, part.size);
-    if (!more) break;
   }
-  result_.leftover.assign(early);
 }
 
 // One piece of the request's body. False: it is over, or bad.
@@ -145,8 +163,7 @@ bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
     refuse(piece.error);
     return false;
   }
-  const auto most = what_.how->tunnel.limits.request_body;
-  if (most != 0 && request_reader_.size() > most) {
+  if (body_over_limit()) {
     refuse(errc::body_too_large);
     return false;
   }

@@ -75,6 +75,8 @@ class exchange_machine {
   std::error_code error() const noexcept { return result_.error; }
 
  private:
+  std::error_code split_early();
+  bool body_over_limit() const noexcept;
   void next_attempt(time_point now);
   bool may_retry(unsigned condition, time_point now) const noexcept;
   void attempt_failed(errc error, unsigned condition, time_point now) {
