@@ -225,8 +225,8 @@ std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& 
     if (!out.room()) return in.size() - rest.size();
     body_streamed_ = true;
     if (!relay_request_body(rest, out) && phase_ == step::done) return in.size();
+    if (request_complete()) since_ = now;  // from here on the answer is awaited
   }
-  if (request_complete() && since_ < now) since_ = now;  // now the answer is awaited
   result_.leftover.append(rest);
   return in.size();
 }
