@@ -202,7 +202,7 @@ void exchange_machine::take_output(side to, slices& out) {
 }
 
 std::size_t exchange_machine::on_read(side from, std::span<const char> in, slices& out, time_point now) {
-  if (from == side::downstream) return on_request_body(in, out, now);
+  if (from == side::downstream && phase_ != step::done) return on_request_body(in, out, now);
   if (phase_ == step::asking) {
     since_ = now;
     return on_response_head(in, out, now);
@@ -211,6 +211,8 @@ std::size_t exchange_machine::on_read(side from, std::span<const char> in, slice
     since_ = now;
     return on_response_body(in, out);
   }
+  // The response is whole. What a stream read by itself meanwhile may be the next request.
+  if (from == side::downstream && request_complete()) result_.leftover.append(text(in));
   return in.size();
 }
 
@@ -329,8 +331,7 @@ std::size_t exchange_machine::on_response_body(std::span<const char> in, slices&
     const auto piece = response_reader_.feed(rest);
     rest.remove_prefix(piece.consumed);
     if (piece.error) {
-      result_.keep_alive = false;
-      finish(end_cause::failed, piece.error, side::upstream, result_.status);
+      finish(end_cause::failed, piece.error, side::upstream, 0);
       return in.size();
     }
     if (piece.data.empty()) continue;
@@ -349,33 +350,27 @@ void exchange_machine::end_response(slices& out) {
     out.borrow(down_giving_);
   }
   if (!request_complete() || (kind_ == request_kind::websocket && !what_.early.empty())) result_.keep_alive = false;
-  finish(end_cause::complete, {}, side::none, result_.status);
+  finish(end_cause::complete, {}, side::none, 0);
 }
 
 void exchange_machine::on_eof(side from, slices& out, time_point now) {
   if (from == side::downstream) {
     downstream_ended_ = true;
     result_.keep_alive = false;
-    if (!request_complete()) finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
+    if (phase_ != step::done && !request_complete())
+      finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
     return;
   }
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
   if (phase_ != step::relaying) return;
-  if (const auto error = response_reader_.end_of_input()) {
-    result_.keep_alive = false;
-    return finish(end_cause::failed, error, side::upstream, result_.status);
-  }
+  if (const auto error = response_reader_.end_of_input()) return finish(end_cause::failed, error, side::upstream, 0);
   end_response(out);
 }
 
 void exchange_machine::on_broken(side which, std::error_code, time_point now) {
-  if (which == side::downstream) {
-    result_.keep_alive = false;
-    return finish(end_cause::reset, errc::downstream_closed, side::downstream, result_.committed ? result_.status : 0);
-  }
+  if (which == side::downstream) return finish(end_cause::reset, errc::downstream_closed, side::downstream, 0);
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
-  result_.keep_alive = false;
-  finish(end_cause::failed, errc::body_truncated, side::upstream, result_.status);
+  finish(end_cause::failed, errc::body_truncated, side::upstream, 0);
 }
 
 void exchange_machine::on_write_error(side to, std::error_code error, time_point now) {
@@ -416,44 +411,39 @@ void exchange_machine::on_tick(time_point now) {
   auto due = [&](time_point since, duration length) {
     return since != time_point::max() && length > duration::zero() && now >= since + length;
   };
-  if (due(down_stalled_, t.send_stall)) {
-    result_.keep_alive = false;
-    return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, result_.status);
-  }
+  if (due(down_stalled_, t.send_stall))
+    return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, 0);
   if (phase_ == step::dialing) return attempt_failed(errc::connect_timeout, retry::timeout, now);
   if (due(up_stalled_, t.send_stall)) {
     if (phase_ == step::asking) return attempt_failed(errc::send_stall_timeout, retry::timeout, now);
-    result_.keep_alive = false;
-    return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, result_.status);
+    return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, 0);
   }
-  if (!request_complete() && due(body_since_, t.client_body)) {
-    result_.keep_alive = false;
-    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream,
-                  result_.committed ? result_.status : status_for(errc::client_body_timeout));
-  }
+  if (!request_complete() && due(body_since_, t.client_body))
+    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream, status_for(errc::client_body_timeout));
   if (phase_ == step::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
-  result_.keep_alive = false;
-  finish(end_cause::timeout, errc::response_timeout, side::upstream, result_.status);
+  finish(end_cause::timeout, errc::response_timeout, side::upstream, 0);
 }
 
-void exchange_machine::abort(std::error_code error) {
-  result_.keep_alive = false;
-  finish(end_cause::aborted, error, side::local, result_.committed ? result_.status : 503);
-}
+void exchange_machine::abort(std::error_code error) { finish(end_cause::aborted, error, side::local, 503); }
 
 void exchange_machine::finish(end_cause cause, std::error_code error, side who, int status) {
-  // A response that is whole here may still fail on its way to the client.
-  if (phase_ == step::done && !(result_.cause == end_cause::complete && error)) return;
+  if (phase_ == step::done && settled_) return;
+  const bool at_once = cause == end_cause::aborted || cause == end_cause::reset || cause == end_cause::closed;
+  settled_ = phase_ == step::done || at_once || (error && result_.committed);
   phase_ = step::done;
   connected_ = false;
   result_.cause = cause;
   result_.error = error;
   result_.who = who;
-  result_.status = status;
-  // Uncommitted, with the request read whole: the host can answer and go on.
-  if (!result_.committed)
-    result_.keep_alive = who == side::upstream && request_complete() && client_keeps_alive() &&
-                         !(kind_ == request_kind::websocket && !what_.early.empty());
+  if (result_.committed) {
+    if (error) result_.keep_alive = false;
+    return;
+  }
+  // The host can answer, unless an interim response stays cut off; and go on, if the request was read whole.
+  const bool cut_off = settled_ && down_stalled_ != time_point::max();
+  result_.status = cut_off ? 0 : status;
+  result_.keep_alive = !cut_off && who == side::upstream && request_complete() && client_keeps_alive() &&
+                       !(kind_ == request_kind::websocket && !what_.early.empty());
 }
 
 }  // namespace wsproxy::detail

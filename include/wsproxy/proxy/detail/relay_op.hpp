@@ -262,8 +262,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     serve_sides(machine);
     serve_connection();
     const bool told = machine.phase() == p::answered || machine.phase() == p::switched;
-    // The last bytes of a response may have to wait for a slow client.
-    const bool over = machine.phase() == p::done && (machine.error() || all_written());
+    // The last bytes of a response, or of an interim one, may have to wait for a slow client.
+    const bool over = machine.phase() == p::done && (machine.settled() || all_written());
     if (told || over) wind_up();
     else this->arm(machine.deadline());
   }
