@@ -112,7 +112,9 @@ bool exchange_machine::may_retry(unsigned condition, time_point now) const noexc
 }
 
 void exchange_machine::attempt_failed(std::error_code error, unsigned condition, time_point now) {
-  lease_.failed(now);
+  // As in nginx, a 403 or 404 sends the request on, but is no failure of the backend's.
+  if ((condition & (retry::http_403 | retry::http_404)) != 0) lease_.succeeded(now);
+  else lease_.failed(now);
   connected_ = false;
   if (may_retry(condition, now)) {
     lease_ = {};
@@ -277,7 +279,6 @@ void exchange_machine::on_final_head(time_point now) {
   std::error_code error;
   response_body_ = response_framing(response_, what_.head.method, error);
   if (error) return attempt_failed(errc::bad_response, retry::invalid_header, now);
-  // nginx takes 403 and 404 for a backend that works.
   if (listed && response_.status >= 429) lease_.failed(now);
   else lease_.succeeded(now);
   response_reader_ = body_reader(response_body_);
