@@ -57,9 +57,31 @@ void exchange_machine::start(std::uint32_t random, time_point now) {
   if (kind_ == request_kind::websocket && bounds.early_bytes != 0 && what_.early.size() > bounds.early_bytes)
     return refuse(errc::early_bytes_too_large);
   request_reader_ = body_reader(request_body_);
+  if (kind_ == request_kind::plain)
+    if (const auto bad = split_early()) return refuse(bad);
+  if (stop_at_verdict_ && !request_complete()) return refuse(errc::upgrade_with_body);  // nobody would send it
   expects_continue_ = !request_reader_.done() && what_.early.empty() && what_.head.version == http_version::http_1_1 &&
                       what_.head.fields.has_token("Expect", "100-continue");
   next_attempt(now);
+}
+
+// Of what was read with the head, the body's part goes up with every attempt, and the rest is left over.
+std::error_code exchange_machine::split_early() {
+  std::string_view rest = what_.early;
+  while (!rest.empty() && !request_complete()) {
+    const auto piece = request_reader_.feed(rest);
+    if (piece.error) return piece.error;
+    rest.remove_prefix(piece.consumed);
+  }
+  if (body_over_limit()) return errc::body_too_large;
+  result_.leftover = rest;
+  what_.early.resize(what_.early.size() - rest.size());
+  return {};
+}
+
+bool exchange_machine::body_over_limit() const noexcept {
+  const auto most = what_.how->tunnel.limits.request_body;
+  return most != 0 && request_reader_.size() > most;
 }
 
 void exchange_machine::next_attempt(time_point now) {
@@ -90,7 +112,9 @@ bool exchange_machine::may_retry(unsigned condition, time_point now) const noexc
 }
 
 void exchange_machine::attempt_failed(std::error_code error, unsigned condition, time_point now) {
-  lease_.failed(now);
+  // As in nginx, a 403 or 404 sends the request on, but is no failure of the backend's.
+  if ((condition & (retry::http_403 | retry::http_404)) != 0) lease_.succeeded(now);
+  else lease_.failed(now);
   connected_ = false;
   if (may_retry(condition, now)) {
     lease_ = {};
@@ -125,16 +149,12 @@ void exchange_machine::send_request(time_point) {
   request_begun_ = true;
   if (std::exchange(expects_continue_, false)) down_out_ += "HTTP/1.1 100 Continue\r\n\r\n";
   if (kind_ == request_kind::websocket) return;
-  // The body's beginning came with the head and is kept until an answer comes, for another attempt.
   request_reader_ = body_reader(request_body_);
-  std::string_view early = what_.early;
-  while (!early.empty() && !request_complete() && phase_ == step::asking) {
+  for (std::string_view early = what_.early; !early.empty();) {
     slices piece;
-    const bool more = relay_request_body(early, piece);
+    relay_request_body(early, piece);
     for (const auto& part : piece.view()) up_out_.append(part.data, part.size);
-    if (!more) break;
   }
-  result_.leftover.assign(early);
 }
 
 // One piece of the request's body. False: it is over, or bad.
@@ -145,8 +165,7 @@ bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
     refuse(piece.error);
     return false;
   }
-  const auto most = what_.how->tunnel.limits.request_body;
-  if (most != 0 && request_reader_.size() > most) {
+  if (body_over_limit()) {
     refuse(errc::body_too_large);
     return false;
   }
@@ -185,7 +204,7 @@ void exchange_machine::take_output(side to, slices& out) {
 }
 
 std::size_t exchange_machine::on_read(side from, std::span<const char> in, slices& out, time_point now) {
-  if (from == side::downstream) return on_request_body(in, out, now);
+  if (from == side::downstream && phase_ != step::done) return on_request_body(in, out, now);
   if (phase_ == step::asking) {
     since_ = now;
     return on_response_head(in, out, now);
@@ -194,6 +213,8 @@ std::size_t exchange_machine::on_read(side from, std::span<const char> in, slice
     since_ = now;
     return on_response_body(in, out);
   }
+  // The response is whole. What a stream read by itself meanwhile may be the next request.
+  if (from == side::downstream && request_complete()) result_.leftover.append(text(in));
   return in.size();
 }
 
@@ -208,8 +229,8 @@ std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& 
     if (!out.room()) return in.size() - rest.size();
     body_streamed_ = true;
     if (!relay_request_body(rest, out) && phase_ == step::done) return in.size();
+    if (request_complete()) since_ = now;  // from here on the answer is awaited
   }
-  if (request_complete() && since_ < now) since_ = now;  // now the answer is awaited
   result_.leftover.append(rest);
   return in.size();
 }
@@ -258,7 +279,6 @@ void exchange_machine::on_final_head(time_point now) {
   std::error_code error;
   response_body_ = response_framing(response_, what_.head.method, error);
   if (error) return attempt_failed(errc::bad_response, retry::invalid_header, now);
-  // nginx takes 403 and 404 for a backend that works.
   if (listed && response_.status >= 429) lease_.failed(now);
   else lease_.succeeded(now);
   response_reader_ = body_reader(response_body_);
@@ -312,8 +332,7 @@ std::size_t exchange_machine::on_response_body(std::span<const char> in, slices&
     const auto piece = response_reader_.feed(rest);
     rest.remove_prefix(piece.consumed);
     if (piece.error) {
-      result_.keep_alive = false;
-      finish(end_cause::failed, piece.error, side::upstream, result_.status);
+      finish(end_cause::failed, piece.error, side::upstream, 0);
       return in.size();
     }
     if (piece.data.empty()) continue;
@@ -332,33 +351,27 @@ void exchange_machine::end_response(slices& out) {
     out.borrow(down_giving_);
   }
   if (!request_complete() || (kind_ == request_kind::websocket && !what_.early.empty())) result_.keep_alive = false;
-  finish(end_cause::complete, {}, side::none, result_.status);
+  finish(end_cause::complete, {}, side::none, 0);
 }
 
 void exchange_machine::on_eof(side from, slices& out, time_point now) {
   if (from == side::downstream) {
     downstream_ended_ = true;
     result_.keep_alive = false;
-    if (!request_complete()) finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
+    if (phase_ != step::done && !request_complete())
+      finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
     return;
   }
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
   if (phase_ != step::relaying) return;
-  if (const auto error = response_reader_.end_of_input()) {
-    result_.keep_alive = false;
-    return finish(end_cause::failed, error, side::upstream, result_.status);
-  }
+  if (const auto error = response_reader_.end_of_input()) return finish(end_cause::failed, error, side::upstream, 0);
   end_response(out);
 }
 
 void exchange_machine::on_broken(side which, std::error_code, time_point now) {
-  if (which == side::downstream) {
-    result_.keep_alive = false;
-    return finish(end_cause::reset, errc::downstream_closed, side::downstream, result_.committed ? result_.status : 0);
-  }
+  if (which == side::downstream) return finish(end_cause::reset, errc::downstream_closed, side::downstream, 0);
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
-  result_.keep_alive = false;
-  finish(end_cause::failed, errc::body_truncated, side::upstream, result_.status);
+  finish(end_cause::failed, errc::body_truncated, side::upstream, 0);
 }
 
 void exchange_machine::on_write_error(side to, std::error_code error, time_point now) {
@@ -399,44 +412,39 @@ void exchange_machine::on_tick(time_point now) {
   auto due = [&](time_point since, duration length) {
     return since != time_point::max() && length > duration::zero() && now >= since + length;
   };
-  if (due(down_stalled_, t.send_stall)) {
-    result_.keep_alive = false;
-    return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, result_.status);
-  }
+  if (due(down_stalled_, t.send_stall))
+    return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, 0);
   if (phase_ == step::dialing) return attempt_failed(errc::connect_timeout, retry::timeout, now);
   if (due(up_stalled_, t.send_stall)) {
     if (phase_ == step::asking) return attempt_failed(errc::send_stall_timeout, retry::timeout, now);
-    result_.keep_alive = false;
-    return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, result_.status);
+    return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, 0);
   }
-  if (!request_complete() && due(body_since_, t.client_body)) {
-    result_.keep_alive = false;
-    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream,
-                  result_.committed ? result_.status : status_for(errc::client_body_timeout));
-  }
+  if (!request_complete() && due(body_since_, t.client_body))
+    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream, status_for(errc::client_body_timeout));
   if (phase_ == step::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
-  result_.keep_alive = false;
-  finish(end_cause::timeout, errc::response_timeout, side::upstream, result_.status);
+  finish(end_cause::timeout, errc::response_timeout, side::upstream, 0);
 }
 
-void exchange_machine::abort(std::error_code error) {
-  result_.keep_alive = false;
-  finish(end_cause::aborted, error, side::local, result_.committed ? result_.status : 503);
-}
+void exchange_machine::abort(std::error_code error) { finish(end_cause::aborted, error, side::local, 503); }
 
 void exchange_machine::finish(end_cause cause, std::error_code error, side who, int status) {
-  // A response that is whole here may still fail on its way to the client.
-  if (phase_ == step::done && !(result_.cause == end_cause::complete && error)) return;
+  if (phase_ == step::done && settled_) return;
+  const bool at_once = cause == end_cause::aborted || cause == end_cause::reset || cause == end_cause::closed;
+  settled_ = phase_ == step::done || at_once || (error && result_.committed);
   phase_ = step::done;
   connected_ = false;
   result_.cause = cause;
   result_.error = error;
   result_.who = who;
-  result_.status = status;
-  // Uncommitted, with the request read whole: the host can answer and go on.
-  if (!result_.committed)
-    result_.keep_alive = who == side::upstream && request_complete() && client_keeps_alive() &&
-                         !(kind_ == request_kind::websocket && !what_.early.empty());
+  if (result_.committed) {
+    if (error) result_.keep_alive = false;
+    return;
+  }
+  // The host can answer, unless an interim response stays cut off; and go on, if the request was read whole.
+  const bool cut_off = settled_ && down_stalled_ != time_point::max();
+  result_.status = cut_off ? 0 : status;
+  result_.keep_alive = !cut_off && who == side::upstream && request_complete() && client_keeps_alive() &&
+                       !(kind_ == request_kind::websocket && !what_.early.empty());
 }
 
 }  // namespace wsproxy::detail

@@ -72,9 +72,12 @@ class exchange_machine {
     result_.from_upstream.bytes = response_reader_.size();
     return std::move(result_);
   }
-  std::error_code error() const noexcept { return result_.error; }
+  /// Done, and not worth waiting for a client that has not taken all that was sent to it.
+  bool settled() const noexcept { return settled_; }
 
  private:
+  std::error_code split_early();
+  bool body_over_limit() const noexcept;
   void next_attempt(time_point now);
   bool may_retry(unsigned condition, time_point now) const noexcept;
   void attempt_failed(errc error, unsigned condition, time_point now) {
@@ -91,6 +94,7 @@ class exchange_machine {
   void end_response(slices& out);
   bool client_keeps_alive() const noexcept;
   bool request_complete() const noexcept { return request_reader_.done(); }
+  /// `status` is for the host, where nothing is committed.
   void finish(end_cause, std::error_code, side who, int status);
   void refuse(std::error_code error) { finish(end_cause::refused, error, side::downstream, status_for(error)); }
 
@@ -123,6 +127,7 @@ class exchange_machine {
   bool upstream_mute_ = false;       // it takes no more of the request; its answer is still read
   bool downstream_ended_ = false;
   bool expects_continue_ = false;
+  bool settled_ = false;
 };
 
 }  // namespace wsproxy::detail

@@ -12,6 +12,8 @@
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/dispatch.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 
@@ -34,17 +36,18 @@ template <auto Method, class Op> struct bound {
   using allocator_type = typename Op::allocator_type;
   allocator_type get_allocator() const noexcept { return op->get_allocator(); }
   template <class... Args> void operator()(Args&&... args) {
-    auto self = std::move(op);
-    if constexpr (std::is_invocable_v<decltype(Method), Op*, Args...>) std::invoke(Method, self.get(), std::forward<Args>(args)...);
-    else std::invoke(Method, self.get(), std::forward<Args>(args)..., std::size_t{0});  // a wait, not a transfer
-    Op::settle(std::move(self));
+    Op::enter(std::move(op), [&](Op& self) {
+      self.arrived();
+      if constexpr (std::is_invocable_v<decltype(Method), Op*, Args...>) std::invoke(Method, &self, std::forward<Args>(args)...);
+      else std::invoke(Method, &self, std::forward<Args>(args)..., std::size_t{0});  // a wait, not a transfer
+    });
   }
 };
 
 /// Base of the operations. `Derived` has `on_tick()`, `on_cancel(asio::cancellation_type)` and `take_result()`;
 /// everything runs on the io executor. It is one allocation, made with the handler's allocator, and gone
 /// before the handler is called; it completes exactly once, never inside the initiating call, and only when
-/// no inner operation is pending: whoever enters it calls settle() on leaving.
+/// no inner operation is pending: all that happens to it goes through enter().
 template <class Derived, class Handler>
 class operation : public timer, public std::enable_shared_from_this<Derived> {
  public:
@@ -57,32 +60,39 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     auto op = std::allocate_shared<Derived>(allocator, std::move(handler), std::forward<Args>(args)...);
     if (auto slot = asio::get_associated_cancellation_slot(op->handler_); slot.is_connected())
       slot.assign([weak = std::weak_ptr<Derived>(op)](asio::cancellation_type type) {
-        auto self = weak.lock();
-        if (!self || self->finishing_) return;
-        self->on_cancel(type);
-        settle(std::move(self));
+        if (auto self = weak.lock()) cancel(std::move(self), type);
       });
     return op;
   }
 
-  /// Delivers if the end has come and nothing is pending; `self` is then the last reference.
-  static void settle(std::shared_ptr<Derived> self) {
-    if (!self->finishing_ || self->delivered_ || !self->quiet()) return;
-    self->delivered_ = true;
-    auto result = self->take_result();
-    auto handler = std::move(self->handler_);
-    const auto work = std::move(self->work_);
-    const auto executor = asio::get_associated_executor(handler, self->executor_);
-    self.reset();
-    asio::post(executor, delivery<Handler, decltype(result)>{std::move(handler), std::move(result)});
+  /// Calls the member function `Start` on the executor, from whatever thread the operation was initiated.
+  template <auto Start, class... Args> static void launch(std::shared_ptr<Derived> op, Args... args) {
+    const auto executor = op->executor_;
+    auto start = op->template bind<Start>();
+    op.reset();
+    asio::dispatch(executor, [start = std::move(start), ... args = std::move(args)]() mutable { start(args...); });
   }
+
+  /// One event, and the delivery if it was the last.
+  template <class Event> static void enter(std::shared_ptr<Derived> self, Event event) {
+    self->inside_ = true;
+    event(*self);
+    self->inside_ = false;
+    settle(std::move(self));
+  }
+
+  /// For bound: an inner operation has called back.
+  void arrived() noexcept { --pending_; }
 
   void expired() final {
     // With the environment's lock held, perhaps on another thread. If the operation is being destroyed,
     // its destructor waits for that lock and this finds nothing to lock.
     if (auto self = this->weak_from_this().lock()) {
-      ticking_.store(true, std::memory_order_relaxed);
-      asio::post(executor_, bound<&operation::tick, Derived>{std::move(self)});
+      ticking_.fetch_add(1, std::memory_order_relaxed);
+      // Not bound<>: the handler's allocator need not be fit for this thread.
+      asio::post(executor_, [self = std::move(self)]() mutable {
+        enter(std::move(self), [](Derived& op) { op.tick(); });
+      });
     }
   }
 
@@ -99,9 +109,6 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     ++pending_;
     return bound<Method, Derived>{this->shared_from_this()};
   }
-  /// First thing in every inner handler.
-  void arrived() noexcept { --pending_; }
-
   void arm(time_point at) {
     // Waking too early is harmless, and deadlines mostly move later: only one that moved forward is armed.
     if (at >= armed_) return;
@@ -123,12 +130,35 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   environment& world() const noexcept { return *world_; }
 
  private:
+  static void cancel(std::shared_ptr<Derived> self, asio::cancellation_type type) {
+    if (self->finishing_) return;
+    if (!self->inside_) return enter(std::move(self), [type](Derived& op) { op.on_cancel(type); });
+    // A callback of the host's cancels what is calling it: once that has returned.
+    auto again = self->template bind<&operation::cancel_again>();
+    asio::post(self->executor_, [again = std::move(again), type]() mutable { again(type); });
+  }
+  void cancel_again(asio::cancellation_type type) {
+    if (!finishing_) static_cast<Derived*>(this)->on_cancel(type);
+  }
+
+  /// Delivers if the end has come and nothing is pending; `self` is then the last reference.
+  static void settle(std::shared_ptr<Derived> self) {
+    if (!self->finishing_ || self->delivered_ || !self->quiet()) return;
+    self->delivered_ = true;
+    auto result = self->take_result();
+    auto handler = std::move(self->handler_);
+    const auto work = std::move(self->work_);
+    const auto executor = asio::get_associated_executor(handler, self->executor_);
+    self.reset();
+    asio::post(executor, delivery<Handler, decltype(result)>{std::move(handler), std::move(result)});
+  }
+
   void tick() {
-    ticking_.store(false, std::memory_order_relaxed);
+    ticking_.fetch_sub(1, std::memory_order_relaxed);
     armed_ = time_point::max();
     if (!finishing_) static_cast<Derived*>(this)->on_tick();
   }
-  bool quiet() const noexcept { return pending_ == 0 && !ticking_.load(std::memory_order_relaxed); }
+  bool quiet() const noexcept { return pending_ == 0 && ticking_.load(std::memory_order_relaxed) == 0; }
 
   allocator_type allocator_;
   asio::any_io_executor executor_;
@@ -137,7 +167,8 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   Handler handler_;
   time_point armed_ = time_point::max();
   int pending_ = 0;                    // inner operations that have not called back
-  std::atomic<bool> ticking_{false};   // a tick was posted and has not arrived
+  std::atomic<int> ticking_{0};        // ticks posted that have not arrived
+  bool inside_ = false;                // an event is being handled
   bool finishing_ = false;
   bool delivered_ = false;
 };

@@ -90,11 +90,13 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
 
   void start_exchange() {
+    if (this->finishing()) return;
     exchange_->machine.start(static_cast<std::uint32_t>(this->world().random()), this->now());
     run();
   }
   /// The early bytes go through the tunnel like all others.
   void start_tunnel(const std::string& early_down, const std::string& early_up) {
+    if (this->finishing()) return;
     began_ = established_ = this->now();
     if constexpr (has_down) {
       feed<side::upstream>(early_up);
@@ -118,16 +120,16 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     run();
   }
   void drain_session(std::uint16_t code, std::string_view reason) override {
-    auto self = this->shared_from_this();
-    tunnel_->drain(code, reason, this->now());
-    run();
-    base::settle(std::move(self));
+    base::enter(this->shared_from_this(), [&](relay_op&) {
+      tunnel_->drain(code, reason, this->now());
+      run();
+    });
   }
   void abort_session() override {
-    auto self = this->shared_from_this();
-    tunnel_->abort(errc::cancelled);
-    run();
-    base::settle(std::move(self));
+    base::enter(this->shared_from_this(), [this](relay_op&) {
+      tunnel_->abort(errc::cancelled);
+      run();
+    });
   }
   auto take_result() {
     if constexpr (has_down) return make_result();
@@ -149,7 +151,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   // ---- Events: each tells the machine, then run() performs what it wishes.
 
   template <side S> void on_readable(std::error_code ec, std::size_t n) {
-    this->arrived();
     reading_[at<S>] = false;
     auto& from = leg_of<S>();
     constexpr bool reads_itself = !readiness_stream<stream_of<S>>;  // then what came must not be lost
@@ -215,7 +216,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
 
   template <side S> void on_writable(std::error_code ec, std::size_t n) {
-    this->arrived();
     writing_[at<S>] = false;
     auto& to = leg_of<S>();
     const auto progress = to.continue_write(n, ec);
@@ -227,7 +227,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
 
   void on_dialed(std::error_code ec, Up stream) {
-    this->arrived();
     if (exchange_) {
       auto& phase = *exchange_;
       phase.dialing = false;
@@ -262,8 +261,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     serve_sides(machine);
     serve_connection();
     const bool told = machine.phase() == p::answered || machine.phase() == p::switched;
-    // The last bytes of a response may have to wait for a slow client.
-    const bool over = machine.phase() == p::done && (machine.error() || all_written());
+    // The last bytes of a response, or of an interim one, may have to wait for a slow client.
+    const bool over = machine.phase() == p::done && (machine.settled() || all_written());
     if (told || over) wind_up();
     else this->arm(machine.deadline());
   }

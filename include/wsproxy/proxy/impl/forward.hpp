@@ -14,8 +14,7 @@ struct initiate_forward {
     asio::any_io_executor executor = (owned ? *owned : *down).get_executor();
     auto self = op::make(std::move(handler), std::move(executor), down, std::move(owned), std::move(backends),
                          std::move(dial), std::move(what));
-    self->start_exchange();
-    op::settle(std::move(self));
+    op::template launch<&op::start_exchange>(std::move(self));
   }
 };
 
@@ -26,8 +25,7 @@ struct initiate_handshake {
     using op = relay_op<no_stream, Dialer, Handler>;
     auto self = op::make(std::move(handler), std::move(executor), static_cast<no_stream*>(nullptr),
                          std::unique_ptr<no_stream>(), std::move(backends), std::move(dial), std::move(what));
-    self->start_exchange();
-    op::settle(std::move(self));
+    op::template launch<&op::start_exchange>(std::move(self));
   }
 };
 

@@ -21,6 +21,7 @@ class read_head_op final : public operation<read_head_op<Stream, Handler>, Handl
   }
 
   void start(const std::string& buffered) {
+    if (this->finishing()) return;
     waits_for_first_ = options_.first_byte > duration::zero();
     arm_for(waits_for_first_ ? options_.first_byte : options_.head);
     take(buffered);
@@ -35,7 +36,6 @@ class read_head_op final : public operation<read_head_op<Stream, Handler>, Handl
 
  private:
   void on_readable(std::error_code ec, std::size_t n) {
-    this->arrived();
     reading_ = false;
     if (this->finishing()) {
       // A stream that reads by itself may have read what belongs to the host.
@@ -100,6 +100,7 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
   }
 
   void start(const std::string& bytes) {
+    if (this->finishing()) return;
     slices out;
     out.borrow(bytes);
     std::error_code ec;
@@ -131,10 +132,9 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
   }
 
   void on_writable(std::error_code ec, std::size_t n) {
-    this->arrived();
     busy_ = false;
-    if (leg_.continue_write(n, ec) != 0) wait_from_now(options_.send_stall);
     if (this->finishing()) return;
+    if (leg_.continue_write(n, ec) != 0) wait_from_now(options_.send_stall);
     if (ec) end(ec);
     else go_on();
   }
@@ -144,7 +144,6 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
     leg_.start_read(this->template bind<&send_op::on_readable>());
   }
   void on_readable(std::error_code ec, std::size_t n) {  // lingering: what still comes is dropped
-    this->arrived();
     busy_ = false;
     if (this->finishing()) return;
     leg_.take_read(n, ec);
@@ -173,21 +172,17 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
 
 struct initiate_read_head {
   template <class Handler, class Stream>
-  void operator()(Handler handler, Stream* stream, const std::string& buffered, const read_head_options& options) {
+  void operator()(Handler handler, Stream* stream, std::string buffered, const read_head_options& options) {
     using op = read_head_op<Stream, Handler>;
-    auto self = op::make(std::move(handler), *stream, options);
-    self->start(buffered);
-    op::settle(std::move(self));
+    op::template launch<&op::start>(op::make(std::move(handler), *stream, options), std::move(buffered));
   }
 };
 
 struct initiate_send {
   template <class Handler, class Stream>
-  void operator()(Handler handler, Stream* stream, const std::string& bytes, const send_options& options) {
+  void operator()(Handler handler, Stream* stream, std::string bytes, const send_options& options) {
     using op = send_op<Stream, Handler>;
-    auto self = op::make(std::move(handler), *stream, options);
-    self->start(bytes);
-    op::settle(std::move(self));
+    op::template launch<&op::start>(op::make(std::move(handler), *stream, options), std::move(bytes));
   }
 };
 

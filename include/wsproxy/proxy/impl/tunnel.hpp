@@ -17,11 +17,10 @@ struct initiate_tunnel {
   void operator()(Handler handler, Down* down, switch_state<Up> up, std::string early, bool is_websocket) {
     using op = relay_op<Down, no_dialer<Up>, Handler>;
     asio::any_io_executor executor = down->get_executor();
-    const std::string early_up = std::move(up.early);
+    std::string early_up = std::move(up.early);
     auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(), std::move(up),
                          is_websocket, static_cast<environment*>(nullptr));
-    self->start_tunnel(early, early_up);
-    op::settle(std::move(self));
+    op::template launch<&op::start_tunnel>(std::move(self), std::move(early), std::move(early_up));
   }
 };
 
