@@ -112,7 +112,8 @@ TEST_CASE("categories and conditions can be told apart by name") {
   CHECK(std::string(category().name()) == "wsproxy");
   CHECK(std::string(condition_category().name()) == "wsproxy.condition");
   std::set<std::string> sentences;
-  for (const auto each : {condition::bad_request, condition::bad_gateway, condition::timed_out, condition::unavailable})
+  for (const auto each :
+       {condition::bad_request, condition::bad_gateway, condition::timed_out, condition::unavailable})
     CHECK(sentences.insert(make_error_condition(each).message()).second);
 }
 

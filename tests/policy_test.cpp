@@ -16,7 +16,8 @@ TEST_CASE("the defaults and zero everywhere are valid") {
   CHECK_NOTHROW(validate(timeouts{}));
   CHECK_NOTHROW(validate(heartbeat{}));
   timeouts off;
-  off.client_head = off.keep_alive = off.client_body = off.connect = off.response = off.send_stall = off.idle = 0s;
+  off.client_head = off.keep_alive = off.client_body = off.connect = off.response = off.send_stall =
+      off.idle = 0s;
   off.half_close = off.boundary_wait = off.close_wait = off.linger = 0s;
   CHECK_NOTHROW(validate(off));
   heartbeat none;
@@ -25,13 +26,18 @@ TEST_CASE("the defaults and zero everywhere are valid") {
 }
 
 TEST_CASE("a negative time is refused by the name of its member") {
-  const std::pair<duration timeouts::*, const char*> members[] = {
-      {&timeouts::client_head, "client_head"},   {&timeouts::keep_alive, "keep_alive"},
-      {&timeouts::client_body, "client_body"},   {&timeouts::connect, "connect"},
-      {&timeouts::response, "response"},         {&timeouts::send_stall, "send_stall"},
-      {&timeouts::idle, "idle"},                 {&timeouts::half_close, "half_close"},
-      {&timeouts::max_lifetime, "max_lifetime"}, {&timeouts::boundary_wait, "boundary_wait"},
-      {&timeouts::close_wait, "close_wait"},     {&timeouts::linger, "linger"}};
+  const std::pair<duration timeouts::*, const char*> members[] = {{&timeouts::client_head, "client_head"},
+                                                                  {&timeouts::keep_alive, "keep_alive"},
+                                                                  {&timeouts::client_body, "client_body"},
+                                                                  {&timeouts::connect, "connect"},
+                                                                  {&timeouts::response, "response"},
+                                                                  {&timeouts::send_stall, "send_stall"},
+                                                                  {&timeouts::idle, "idle"},
+                                                                  {&timeouts::half_close, "half_close"},
+                                                                  {&timeouts::max_lifetime, "max_lifetime"},
+                                                                  {&timeouts::boundary_wait, "boundary_wait"},
+                                                                  {&timeouts::close_wait, "close_wait"},
+                                                                  {&timeouts::linger, "linger"}};
   for (const auto& [member, name] : members) {
     timeouts times;
     times.*member = -1ms;
@@ -51,7 +57,8 @@ TEST_CASE("the lifetime's jitter is a share") {
     times.max_lifetime_jitter = share;
     CHECK_NOTHROW(validate(times));
   }
-  for (const double share : {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+  for (const double share :
+       {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     times.max_lifetime_jitter = share;
     CHECK_THROWS_MATCHES(validate(times), std::invalid_argument,
                          MessageMatches(ContainsSubstring("max_lifetime_jitter")));

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include <wsproxy/upstream/round_robin.hpp>
+
 #include "configuration.hpp"
 #include "diagnostics.hpp"
 #include "syntax.hpp"
@@ -50,9 +52,11 @@ struct pass_request {
 
 struct upstream_draft {
   std::string name;
-  std::vector<wsproxy::backend_options> backends;
-  std::optional<text_template> hash_key;
-  position at;
+  std::vector<wsproxy::backend_options> backends{};
+  std::shared_ptr<wsproxy::balancer> (*method)() = wsproxy::round_robin;
+  std::string method_name{};  ///< its directive
+  std::optional<text_template> hash_key{};
+  position at{};
 };
 
 /// What has been read so far, and waits for the end of the file.

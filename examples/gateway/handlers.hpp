@@ -18,6 +18,9 @@ void map(scope&, const directive&);
 void upstream(scope&, const directive&);
 void upstream_server(scope&, const directive&);
 void hash(scope&, const directive&);
+void ip_hash(scope&, const directive&);
+void least_conn(scope&, const directive&);
+void random(scope&, const directive&);
 void proxy_pass(scope&, const directive&);
 // listening.cpp
 void listen(scope&, const directive&);

@@ -11,9 +11,6 @@
 #include <sstream>
 #include <stdexcept>
 
-#include <wsproxy/upstream/consistent_hash.hpp>
-#include <wsproxy/upstream/round_robin.hpp>
-
 #include "directives.hpp"
 
 namespace wsproxy_gateway {
@@ -137,8 +134,7 @@ void inherit_settings(draft& all) {
 }
 
 std::size_t add_upstream(draft& all, upstream_draft& from) {
-  auto method = from.hash_key ? wsproxy::consistent_hash() : wsproxy::round_robin();
-  wsproxy::upstream group(std::move(from.backends), std::move(method), from.name);
+  wsproxy::upstream group(std::move(from.backends), from.method(), from.name);
   all.config.upstreams.push_back({from.name, std::move(group), std::move(from.hash_key)});
   return all.config.upstreams.size() - 1;
 }
@@ -161,7 +157,7 @@ std::optional<std::size_t> implicit_upstream(draft& all, const pass_request& pas
   // With a slash, as no upstream of the file can be called so.
   const auto name = key + "/";
   if (const auto known = all.config.find_upstream(name)) return known;
-  upstream_draft fresh{name, {}, std::nullopt, pass.source.at};
+  upstream_draft fresh{.name = name, .at = pass.source.at};
   wsproxy::backend_options backend;
   backend.name = key;
   if (unix_socket) {
@@ -301,6 +297,8 @@ void make_listeners(draft& all) {
             all.report.error(one.where, "a duplicate default server for " + at.to_string());
       hosts.servers.emplace_back(one.server, one.is_default);
     }
+  // Unix sockets last: not every thread listens there, and the others' numbers must be the same in all threads.
+  std::ranges::stable_partition(all.config.listeners, [](const listener& l) { return !l.address.starts_with("unix:"); });
 }
 
 void warn_of_same_names(draft& all) {

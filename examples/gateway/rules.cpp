@@ -96,8 +96,19 @@ void set_header(scope& in, const directive& d) {
   list->push_back({d.words[1].text, text_template::compile(d.words[2], in.variables(), in.report()), false});
 }
 
+/// Fields that say where a message ends or what becomes of the connection are not the file's to add.
+bool is_framing(std::string_view name) {
+  static constexpr std::string_view names[] = {"Content-Length", "Transfer-Encoding", "Connection", "Upgrade"};
+  return std::ranges::any_of(names, [&](std::string_view one) { return wsproxy::iequals(one, name); });
+}
+
 void add_header(scope& in, const directive& d) {
   if (!is_field_name(in, d.words[1])) return;
+  if (is_framing(d.words[1].text)) {
+    in.report().warning(d.words[1].at, "\"" + d.words[1].text + "\" is not added: the gateway decides it itself");
+    if (!in.set->add_header) in.set->add_header.emplace();
+    return;
+  }
   if (d.arguments() == 3 && d.words[3] != "always") {
     in.report().error(d.words[3].at, "invalid parameter \"" + d.words[3].text + "\": only \"always\" may stand here");
     return;
@@ -247,7 +258,10 @@ constexpr rule table[] = {
     simple("access_log", all_levels | in_location_if, 1, any_number, access_log),
     // Upstreams
     simple("server", in_upstream, 1, any_number, act::upstream_server),
-    simple("hash", in_upstream, 1, 2, act::hash, once),
+    simple("hash", in_upstream, 1, 2, act::hash),
+    simple("ip_hash", in_upstream, 0, 0, act::ip_hash),
+    simple("least_conn", in_upstream, 0, 0, act::least_conn),
+    simple("random", in_upstream, 0, 2, act::random),
     // Servers
     simple("listen", in_server, 1, any_number, act::listen),
     simple("server_name", in_server, 1, any_number, act::server_name),
@@ -381,8 +395,7 @@ constexpr rule table[] = {
     refused("proxy_cache_valid", changes), refused("proxy_cache_bypass", changes),
     refused("proxy_no_cache", changes), refused("proxy_cache_use_stale", changes),
     refused("proxy_cache_lock", changes), refused("proxy_cache_methods", changes),
-    refused("ip_hash", balances), refused("least_conn", balances), refused("least_time", balances),
-    refused("random", balances), refused("sticky", balances), refused("sticky_cookie_insert", balances),
+    refused("least_time", balances), refused("sticky", balances), refused("sticky_cookie_insert", balances),
     refused("queue", balances), refused("state", balances),
     refused("stream", other_protocol), refused("mail", other_protocol), refused("fastcgi_pass", other_protocol),
     refused("uwsgi_pass", other_protocol), refused("scgi_pass", other_protocol), refused("grpc_pass", other_protocol),

@@ -1,6 +1,12 @@
 // upstream { server … }, hash, and proxy_pass.
 #include <algorithm>
 
+#include <wsproxy/upstream/consistent_hash.hpp>
+#include <wsproxy/upstream/ip_hash.hpp>
+#include <wsproxy/upstream/key_hash.hpp>
+#include <wsproxy/upstream/least_connections.hpp>
+#include <wsproxy/upstream/random.hpp>
+
 #include "handlers.hpp"
 #include "values.hpp"
 
@@ -54,17 +60,18 @@ void upstream(scope& in, const directive& d) {
     if (other.name == name.text)
       in.report().error(name.at, "duplicate upstream \"" + name.text + "\"; the first is on line " +
                                      std::to_string(other.at.line));
-  upstream_draft fresh{name.text, {}, std::nullopt, d.at()};
+  upstream_draft fresh{.name = name.text, .at = d.at()};
   scope inside{in.all, in_upstream};
   inside.upstream = &fresh;
   const auto before = in.report().errors();
   apply(inside, d.children);
   if (fresh.backends.empty() && in.report().errors() == before)
     in.report().error(d.at(), "no servers are inside upstream \"" + name.text + "\"");
-  if (fresh.hash_key)
+  if (!fresh.method()->allows_backups())
     for (const auto& one : fresh.backends)
       if (one.backup)
-        in.report().error(d.at(), "\"hash\" does not support \"backup\" servers, as that of " + one.name);
+        in.report().error(d.at(), "\"" + fresh.method_name + "\" does not support the parameter \"backup\" of server " +
+                                      one.name);
   in.all.upstreams.push_back(std::move(fresh));
 }
 
@@ -88,14 +95,42 @@ void upstream_server(scope& in, const directive& d) {
   }
 }
 
+namespace {
+
+void choose(scope& in, const directive& d, std::shared_ptr<wsproxy::balancer> (*method)()) {
+  auto& group = *in.upstream;
+  if (!group.method_name.empty())
+    in.report().warning(d.at(), "load balancing method redefined: \"" + group.method_name +
+                                    "\" stands in this upstream already");
+  group.method = method;
+  group.method_name = d.name().text;
+}
+
+}  // namespace
+
 void hash(scope& in, const directive& d) {
-  if (d.arguments() != 2 || d.words[2] != "consistent") {
-    const auto& where = d.words.back();
-    if (d.arguments() == 2) in.report().error(where.at, "invalid parameter \"" + where.text + "\"");
-    else in.report().error(d.at(), "\"hash\" without \"consistent\" is not supported");
+  const bool consistent = d.arguments() == 2;
+  if (consistent && d.words[2] != "consistent") {
+    in.report().error(d.words[2].at, "invalid parameter \"" + d.words[2].text + "\": only \"consistent\" may stand here");
     return;
   }
+  choose(in, d, consistent ? wsproxy::consistent_hash : wsproxy::key_hash);
   in.upstream->hash_key = text_template::compile(d.words[1], in.variables(), in.report());
+}
+
+void ip_hash(scope& in, const directive& d) { choose(in, d, wsproxy::ip_hash); }
+void least_conn(scope& in, const directive& d) { choose(in, d, wsproxy::least_connections); }
+
+void random(scope& in, const directive& d) {
+  if (d.arguments() > 0 && d.words[1] != "two") {
+    in.report().error(d.words[1].at, "invalid parameter \"" + d.words[1].text + "\": only \"two\" may stand here");
+    return;
+  }
+  if (d.arguments() > 1 && d.words[2] != "least_conn") {
+    in.report().error(d.words[2].at, "\"" + d.words[2].text + "\" is not supported: it is random two least_conn");
+    return;
+  }
+  choose(in, d, d.arguments() > 0 ? wsproxy::random_choice_of_two : wsproxy::random_choice);
 }
 
 void proxy_pass(scope& in, const directive& d) {

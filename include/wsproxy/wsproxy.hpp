@@ -16,10 +16,13 @@
 //   asio::awaitable<void> serve(asio::ip::tcp::socket client, wsproxy::upstream backends) {
 //     auto read = co_await wsproxy::async_read_head(client, {}, {}, asio::use_awaitable);
 //     if (read.error) co_return;
-//     auto result = co_await wsproxy::async_forward(
-//         client, backends, {.head = std::move(read.head), .early = std::move(read.early)}, asio::use_awaitable);
+//     wsproxy::exchange what{.head = std::move(read.head), .early = std::move(read.early)};
+//     auto result = co_await wsproxy::async_forward(client, backends, std::move(what), asio::use_awaitable);
 //     if (result.error) std::cerr << result.error.message() << '\n';
 //   }
+//
+// (Make the exchange a variable, not a braced temporary inside the co_await: g++ 12 and 13 destroy such
+// temporaries twice.)
 #pragma once
 
 #include <wsproxy/error.hpp>

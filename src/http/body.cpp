@@ -17,8 +17,8 @@ constexpr std::size_t max_trailers = 16 * 1024;
 
 // What the two fields that delimit a body say, before the rules of a message are applied.
 struct declared {
-  bool coding = false;    // any Transfer-Encoding line
-  bool chunked = false;   // their list is exactly `chunked`
+  bool coding = false;   // any Transfer-Encoding line
+  bool chunked = false;  // their list is exactly `chunked`
   std::size_t lengths = 0;
   std::optional<std::uint64_t> length{};  // the only Content-Length, if it is a number
 };
@@ -55,10 +55,11 @@ declared declared_by(const fields& lines) noexcept {
 // Fields that frame, route or authenticate may not come behind a body (RFC 9110 section 6.5.1).
 bool may_be_trailer(std::string_view name) noexcept {
   static constexpr std::string_view forbidden[] = {
-      "Authorization", "Connection",   "Content-Encoding", "Content-Length",      "Content-Range",
-      "Content-Type",  "Cookie",       "Expect",           "Host",                "Keep-Alive",
-      "Set-Cookie",    "TE",           "Trailer",          "Proxy-Authorization", "Proxy-Connection",
-      "Upgrade",       "Cache-Control", "Transfer-Encoding"};
+      "Authorization", "Connection",          "Content-Encoding", "Content-Length",
+      "Content-Range", "Content-Type",        "Cookie",           "Expect",
+      "Host",          "Keep-Alive",          "Set-Cookie",       "TE",
+      "Trailer",       "Proxy-Authorization", "Proxy-Connection", "Upgrade",
+      "Cache-Control", "Transfer-Encoding"};
   return std::none_of(std::begin(forbidden), std::end(forbidden),
                       [name](std::string_view each) { return iequals(each, name); });
 }
@@ -74,10 +75,14 @@ int hex_value(char c) noexcept {
 body_framing request_framing(const request_head& head, std::error_code& error) {
   const auto found = declared_by(head.fields);
   error.clear();
-  if (found.coding && head.version == http_version::http_1_0) error = errc::coding_in_http_1_0;
-  else if (found.coding && found.lengths != 0) error = errc::length_with_coding;
-  else if (found.coding && !found.chunked) error = errc::unknown_coding;
-  else if (found.lengths != 0 && !found.length) error = errc::bad_content_length;
+  if (found.coding && head.version == http_version::http_1_0)
+    error = errc::coding_in_http_1_0;
+  else if (found.coding && found.lengths != 0)
+    error = errc::length_with_coding;
+  else if (found.coding && !found.chunked)
+    error = errc::unknown_coding;
+  else if (found.lengths != 0 && !found.length)
+    error = errc::bad_content_length;
   if (error) return {};
   if (found.chunked) return {body_framing::kind::chunked};
   if (found.length) return {body_framing::kind::length, *found.length};
@@ -106,15 +111,15 @@ body_reader::body_reader(body_framing framing)
 body_reader::step body_reader::feed(std::string_view input) {
   if (done_) return {};
   switch (framing_.how) {
-    case body_framing::kind::chunked: return feed_chunked(input);
-    case body_framing::kind::length: {
-      const auto data = input.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size())));
-      left_ -= data.size();
-      size_ += data.size();
-      done_ = left_ == 0;
-      return {data.size(), data};
-    }
-    default: size_ += input.size(); return {input.size(), input};
+  case body_framing::kind::chunked: return feed_chunked(input);
+  case body_framing::kind::length: {
+    const auto data = input.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size())));
+    left_ -= data.size();
+    size_ += data.size();
+    done_ = left_ == 0;
+    return {data.size(), data};
+  }
+  default: size_ += input.size(); return {input.size(), input};
   }
 }
 
@@ -138,26 +143,29 @@ body_reader::step body_reader::feed_chunked(std::string_view input) {
 
 bool body_reader::take_framing(char c) {
   switch (at_) {
-    case at::size: return take_size(c);
-    case at::extension:
-      if (c == '\r') at_ = at::size_lf;
-      return c == '\r' || (characters::is(c, characters::text) && ++overhead_ <= max_chunk_header);
-    case at::size_lf:
-      at_ = left_ == 0 ? at::trailer : at::data;
-      overhead_ = 0;
-      return c == '\n';
-    case at::data: return false;  // the caller takes data
-    case at::data_cr: at_ = at::data_lf; return c == '\r';
-    case at::data_lf: at_ = at::size; digits_ = false; return c == '\n';
-    case at::trailer:
-      if (c != '\r') {
-        line_ += c;
-        return characters::is(c, characters::text) && ++overhead_ <= max_trailers;
-      }
-      at_ = line_.empty() ? at::last_lf : at::trailer_lf;
-      return true;
-    case at::trailer_lf: at_ = at::trailer; return c == '\n' && take_trailer();
-    case at::last_lf: return done_ = c == '\n';
+  case at::size: return take_size(c);
+  case at::extension:
+    if (c == '\r') at_ = at::size_lf;
+    return c == '\r' || (characters::is(c, characters::text) && ++overhead_ <= max_chunk_header);
+  case at::size_lf:
+    at_ = left_ == 0 ? at::trailer : at::data;
+    overhead_ = 0;
+    return c == '\n';
+  case at::data: return false;  // the caller takes data
+  case at::data_cr: at_ = at::data_lf; return c == '\r';
+  case at::data_lf:
+    at_ = at::size;
+    digits_ = false;
+    return c == '\n';
+  case at::trailer:
+    if (c != '\r') {
+      line_ += c;
+      return characters::is(c, characters::text) && ++overhead_ <= max_trailers;
+    }
+    at_ = line_.empty() ? at::last_lf : at::trailer_lf;
+    return true;
+  case at::trailer_lf: at_ = at::trailer; return c == '\n' && take_trailer();
+  case at::last_lf: return done_ = c == '\n';
   }
   return false;
 }
@@ -169,9 +177,12 @@ bool body_reader::take_size(char c) {
     digits_ = true;
     return true;
   }
-  if (c == '\r') at_ = at::size_lf;
-  else if (c == ';' || c == ' ' || c == '\t') at_ = at::extension;  // extensions are skipped (section 7.1.1)
-  else return false;
+  if (c == '\r')
+    at_ = at::size_lf;
+  else if (c == ';' || c == ' ' || c == '\t')
+    at_ = at::extension;  // extensions are skipped (section 7.1.1)
+  else
+    return false;
   return digits_;
 }
 

@@ -36,8 +36,12 @@ inline constexpr auto table = [] {
   return sets;
 }();
 
-constexpr unsigned char sets_of(char c) noexcept { return table[static_cast<unsigned char>(c)]; }
-constexpr bool is(char c, set kind) noexcept { return (sets_of(c) & kind) != 0; }
+constexpr unsigned char sets_of(char c) noexcept {
+  return table[static_cast<unsigned char>(c)];
+}
+constexpr bool is(char c, set kind) noexcept {
+  return (sets_of(c) & kind) != 0;
+}
 
 /// The first position at or after `from` whose byte is not of this kind, or the size.
 constexpr std::size_t skip(std::string_view bytes, std::size_t from, set kind) noexcept {
@@ -45,6 +49,8 @@ constexpr std::size_t skip(std::string_view bytes, std::size_t from, set kind) n
   return from;
 }
 
-constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+constexpr char lower(char c) noexcept {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 }  // namespace wsproxy::characters

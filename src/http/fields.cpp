@@ -111,14 +111,14 @@ bool fields::has_token(std::string_view name, std::string_view token) const noex
   bool found = false;
   for (const auto& line : *this)
     if (!found && iequals(line.name, name))
-      for_each_element(line.value, [&](std::string_view element) { return !(found = iequals(element, token)); });
+      for_each_element(line.value,
+                       [&](std::string_view element) { return !(found = iequals(element, token)); });
   return found;
 }
 
 bool fields::operator==(const fields& other) const noexcept {
-  return std::equal(begin(), end(), other.begin(), other.end(), [](const field& a, const field& b) {
-    return a.name == b.name && a.value == b.value;
-  });
+  return std::equal(begin(), end(), other.begin(), other.end(),
+                    [](const field& a, const field& b) { return a.name == b.name && a.value == b.value; });
 }
 
 }  // namespace wsproxy

@@ -22,6 +22,8 @@ namespace {
 using characters::is;
 using characters::skip;
 
+constexpr errc nothing{};  // is wrong
+
 // Text that llhttp hands out: a view of the bytes being fed while that suffices, else a copy.
 class piece {
  public:
@@ -61,31 +63,36 @@ struct head_parser::impl {
   response_head take_response();
 
  private:
+  // clang-format off
   enum class at {
-    start, start_lf,                     // empty lines before a request
-    method, target, version, version_lf, // the request line
-    status, status_lf,                   // the status line
-    name, value, value_lf, last_lf,      // field lines and the blank one
+    start, start_lf,                      // empty lines before a request
+    method, target, version, version_lf,  // the request line
+    status, status_lf,                    // the status line
+    name, value, value_lf, last_lf,       // field lines and the blank one
     done
   };
+  // clang-format on
 
   void restart();
-  std::size_t take(std::string_view bytes);
-  std::size_t take_empty_line(std::string_view bytes);
-  std::size_t take_request_line(std::string_view bytes);
-  std::size_t take_version(std::string_view bytes, std::size_t i);
-  std::size_t take_status_line(std::string_view bytes);
-  std::size_t take_field_line(std::string_view bytes);
-  std::size_t judge_field_line(std::string_view bytes, errc& wrong);
-  void end_request_line();
-  void end_status_line();
+  // Each of these takes bytes of one line from `i` on, up to the line's end or to the first wrong byte, and
+  // says what is wrong with it.
+  errc take(std::string_view bytes, std::size_t& i);
+  errc take_empty_line(std::string_view bytes, std::size_t& i);
+  errc take_request_line(std::string_view bytes, std::size_t& i);
+  errc take_version(std::string_view bytes, std::size_t& i);
+  errc take_status_line(std::string_view bytes, std::size_t& i);
+  errc take_field_line(std::string_view bytes, std::size_t& i);
+  errc judge_field_line(std::string_view bytes, std::size_t& i);
+  errc judge_name(std::string_view bytes, std::size_t& i);
+  errc end_request_line();
+  errc end_status_line();
   void end_field_line();
-  void execute(std::string_view bytes);
-  void refuse(errc error) {
-    if (!error_) error_ = what_ == kind::response ? errc::bad_response : error;
-  }
+  errc execute(std::string_view bytes);
   errc unnamed_refusal();
   void make_room(std::string_view bytes);
+  outcome refuse(errc error, std::size_t used) const {
+    return {used, false, what_ == kind::response ? errc::bad_response : error};
+  }
 
   // A callback. It only notes a position: an exception must not pass through C.
   template <piece impl::*Where>
@@ -99,7 +106,6 @@ struct head_parser::impl {
   const head_limits limits_;
   llhttp_t parser_{};
   at at_ = at::start;
-  std::error_code error_{};
   std::size_t head_size_ = 0;
   std::size_t line_size_ = 0;
   std::size_t lines_ = 0;  // field lines, those that are dropped too
@@ -133,7 +139,6 @@ void head_parser::impl::restart() {
   llhttp_init(&parser_, what_ == kind::request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
   parser_.data = this;
   at_ = at::start;
-  error_.clear();
   head_size_ = line_size_ = lines_ = version_size_ = 0;
   start_text_.clear();
   name_.clear();
@@ -149,15 +154,15 @@ head_parser::outcome head_parser::impl::feed(std::string_view bytes) {
     const auto room = std::min(limits_.line_bytes - line_size_, limits_.head_bytes - head_size_);
     if (room == 0) {
       const bool long_start = at_ < at::name && line_size_ == limits_.line_bytes;
-      refuse(long_start ? errc::start_line_too_long : errc::head_too_large);
-      return {used, false, error_};
+      return refuse(long_start ? errc::start_line_too_long : errc::head_too_large, used);
     }
     if (at_ == at::name && lines_ == 0 && line_size_ == 0) make_room(bytes.substr(used));
-    const auto taken = take(bytes.substr(used, room));
+    std::size_t taken = 0;
+    const auto wrong = take(bytes.substr(used, room), taken);
     used += taken;
     head_size_ += taken;
     line_size_ = std::exchange(line_ended_, false) ? 0 : line_size_ + taken;
-    if (error_) return {used, false, error_};
+    if (wrong != nothing) return refuse(wrong, used);
     if (at_ == at::done) return {used, true};
   }
   start_text_.keep();
@@ -166,86 +171,78 @@ head_parser::outcome head_parser::impl::feed(std::string_view bytes) {
   return {used};
 }
 
-// Takes bytes of one line, up to its end or to the first wrong byte.
-std::size_t head_parser::impl::take(std::string_view bytes) {
+errc head_parser::impl::take(std::string_view bytes, std::size_t& i) {
   if (at_ == at::start && what_ == kind::response) at_ = at::status;
-  if (at_ == at::start || at_ == at::start_lf) return take_empty_line(bytes);
-  if (at_ <= at::version_lf) return take_request_line(bytes);
-  if (at_ <= at::status_lf) return take_status_line(bytes);
-  return take_field_line(bytes);
+  if (at_ == at::start || at_ == at::start_lf) return take_empty_line(bytes, i);
+  if (at_ <= at::version_lf) return take_request_line(bytes, i);
+  if (at_ <= at::status_lf) return take_status_line(bytes, i);
+  return take_field_line(bytes, i);
 }
 
-std::size_t head_parser::impl::take_empty_line(std::string_view bytes) {
+errc head_parser::impl::take_empty_line(std::string_view bytes, std::size_t& i) {
   const char c = bytes.front();
-  if (at_ == at::start_lf || c == '\n') {
-    if (at_ == at::start || c != '\n') return refuse(errc::bad_line_ending), 0;
-    at_ = at::start;
-    line_ended_ = true;
-    return 1;
-  }
-  at_ = c == '\r' ? at::start_lf : at::method;
-  return c == '\r' ? 1 : 0;
+  if ((c == '\n') != (at_ == at::start_lf)) return errc::bad_line_ending;
+  line_ended_ = c == '\n';
+  i = c == '\n' || c == '\r' ? 1 : 0;
+  at_ = c == '\n' ? at::start : c == '\r' ? at::start_lf : at::method;
+  return nothing;
 }
 
 // llhttp gets a method it knows and the version in question; both are judged here.
-std::size_t head_parser::impl::take_request_line(std::string_view bytes) {
-  std::size_t i = 0;
+errc head_parser::impl::take_request_line(std::string_view bytes, std::size_t& i) {
   if (at_ == at::method) {
     i = skip(bytes, 0, characters::method);
     method_.append(bytes.substr(0, i));
-    if (i == bytes.size()) return i;
-    if (bytes[i] != ' ' || method_.empty()) return refuse(errc::bad_start_line), i;
-    if (method_ == "CONNECT") return refuse(errc::bad_method), i;  // its target has a form of its own
-    at_ = at::target;
+    if (i == bytes.size()) return nothing;
+    if (bytes[i] != ' ' || method_.empty()) return errc::bad_start_line;
+    if (method_ == "CONNECT") return errc::bad_method;  // its target has a form of its own
     ++i;
-    execute("GET ");
+    at_ = at::target;
+    if (const auto wrong = execute("GET "); wrong != nothing) return wrong;
   }
   if (at_ == at::target) {
     const auto start = i;
     i = skip(bytes, i, characters::target);
-    execute(bytes.substr(start, i - start));
-    if (error_ || i == bytes.size()) return i;
-    if (bytes[i] == '\r' || bytes[i] == '\n' || start_text_.text().empty())
-      return refuse(errc::bad_start_line), i;
-    if (bytes[i] != ' ') return refuse(errc::bad_target), i;
-    at_ = at::version;
+    if (const auto wrong = execute(bytes.substr(start, i - start)); wrong != nothing) return wrong;
+    if (i == bytes.size()) return nothing;
+    if (bytes[i] == '\r' || bytes[i] == '\n' || start_text_.text().empty()) return errc::bad_start_line;
+    if (bytes[i] != ' ') return errc::bad_target;
     ++i;
+    at_ = at::version;
   }
   return take_version(bytes, i);
 }
 
-std::size_t head_parser::impl::take_version(std::string_view bytes, std::size_t i) {
-  const std::string_view seen(version_text_.data(), version_text_.size());
+errc head_parser::impl::take_version(std::string_view bytes, std::size_t& i) {
   for (; at_ == at::version && i != bytes.size(); ++i) {
-    if (bytes[i] == '\r') {
-      const auto text = seen.substr(0, version_size_);
-      if (text == "HTTP/1.0") version_ = http_version::http_1_0;
-      else if (text == "HTTP/1.1") version_ = http_version::http_1_1;
-      else return refuse(text.starts_with("HTTP/") ? errc::bad_version : errc::bad_start_line), i;
+    const char c = bytes[i];
+    if (c == '\r') {
+      const std::string_view text(version_text_.data(), version_size_);
+      const bool known = text == "HTTP/1.0" || text == "HTTP/1.1";
+      if (!known) return text.starts_with("HTTP/") ? errc::bad_version : errc::bad_start_line;
+      version_ = text.back() == '0' ? http_version::http_1_0 : http_version::http_1_1;
       at_ = at::version_lf;
-    } else if (bytes[i] == '\n') {
-      return refuse(errc::bad_line_ending), i;
-    } else if (version_size_ == version_text_.size() || !is(bytes[i], characters::target)) {
-      return refuse(errc::bad_start_line), i;
     } else {
-      version_text_[version_size_++] = bytes[i];
+      if (c == '\n') return errc::bad_line_ending;
+      if (version_size_ == version_text_.size() || !is(c, characters::target)) return errc::bad_start_line;
+      version_text_[version_size_++] = c;
     }
   }
-  if (i == bytes.size()) return i;
-  if (bytes[i] != '\n') return refuse(errc::bad_line_ending), i;
-  end_request_line();
-  return i + 1;
+  if (i == bytes.size()) return nothing;
+  if (bytes[i] != '\n') return errc::bad_line_ending;
+  ++i;
+  return end_request_line();
 }
 
-void head_parser::impl::end_request_line() {
+errc head_parser::impl::end_request_line() {
   text_ = start_text_.text();
-  execute(version_ == http_version::http_1_0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
+  const auto wrong = execute(version_ == http_version::http_1_0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
   at_ = at::name;
   line_ended_ = true;
+  return wrong;
 }
 
-std::size_t head_parser::impl::take_status_line(std::string_view bytes) {
-  std::size_t i = 0;
+errc head_parser::impl::take_status_line(std::string_view bytes, std::size_t& i) {
   if (at_ == at::status) {
     i = skip(bytes, 0, characters::text);
     if (i != bytes.size() && bytes[i] == '\r') {
@@ -254,69 +251,74 @@ std::size_t head_parser::impl::take_status_line(std::string_view bytes) {
     }
   }
   const bool ended = at_ == at::status_lf && i != bytes.size() && bytes[i] == '\n';
-  execute(bytes.substr(0, ended ? i + 1 : i));
-  if (error_ || (i == bytes.size() && !ended)) return i;
-  if (!ended) return refuse(errc::bad_start_line), i;
-  end_status_line();
-  return i + 1;
+  const bool broken = !ended && i != bytes.size();
+  if (ended) ++i;
+  if (const auto wrong = execute(bytes.substr(0, i)); wrong != nothing) return wrong;
+  if (broken) return errc::bad_start_line;
+  return ended ? end_status_line() : nothing;
 }
 
-void head_parser::impl::end_status_line() {
-  const auto minor = llhttp_get_http_minor(&parser_);
+errc head_parser::impl::end_status_line() {
   status_ = llhttp_get_status_code(&parser_);
-  if (llhttp_get_http_major(&parser_) != 1 || minor > 1 || status_ < 100 || status_ > 999)
-    return refuse(errc::bad_start_line);
-  version_ = minor == 0 ? http_version::http_1_0 : http_version::http_1_1;
+  if (llhttp_get_http_major(&parser_) != 1) return errc::bad_version;
+  if (status_ < 100 || status_ > 999) return errc::bad_start_line;
+  version_ = llhttp_get_http_minor(&parser_) == 0 ? http_version::http_1_0 : http_version::http_1_1;
   text_ = start_text_.text();
   at_ = at::name;
   line_ended_ = true;
+  return nothing;
 }
 
-std::size_t head_parser::impl::take_field_line(std::string_view bytes) {
+errc head_parser::impl::take_field_line(std::string_view bytes, std::size_t& i) {
   if (line_size_ == 0) {
     name_.clear();
     value_.clear();
     name_size_ = 0;
     unusual_name_ = false;
   }
-  errc wrong{};
-  const auto taken = judge_field_line(bytes, wrong);
-  execute(bytes.substr(0, taken));
-  if (wrong != errc{}) refuse(wrong);
-  if (!error_ && line_ended_ && at_ == at::name) end_field_line();
-  return taken;
+  const auto wrong_here = judge_field_line(bytes, i);
+  const auto wrong_before = execute(bytes.substr(0, i));
+  if (wrong_before != nothing) return wrong_before;
+  if (line_ended_ && at_ == at::name) end_field_line();
+  return wrong_here;
 }
 
-// How many bytes of a field line, or of the blank one, are in order; and what is wrong with the next.
-std::size_t head_parser::impl::judge_field_line(std::string_view bytes, errc& wrong) {
-  std::size_t i = 0;
-  if (at_ == at::name) {
-    for (; i != bytes.size() && is(bytes[i], characters::token); ++i, ++name_size_)
-      unusual_name_ |= !is(bytes[i], characters::usual);
-    if (i == bytes.size()) return i;
-    const char c = bytes[i];
-    const bool first = name_size_ == 0;
-    if (first && c == '\r') at_ = at::last_lf;
-    else if (first && (c == ' ' || c == '\t')) return wrong = errc::folded_field, i;
-    else if (c == '\r' || c == '\n') return wrong = c == '\n' ? errc::bad_line_ending : errc::bad_field_name, i;
-    else if (first || c != ':') return wrong = errc::bad_field_name, i;
-    else if (++lines_ > limits_.field_count) return wrong = errc::head_too_large, i;
-    else at_ = at::value;
-    ++i;
-  }
+errc head_parser::impl::judge_field_line(std::string_view bytes, std::size_t& i) {
+  if (at_ == at::name)
+    if (const auto wrong = judge_name(bytes, i); wrong != nothing) return wrong;
   if (at_ == at::value) {
     i = skip(bytes, i, characters::text);
-    if (i == bytes.size()) return i;
-    if (bytes[i] == '\n') return wrong = errc::bad_line_ending, i;
-    if (bytes[i] != '\r') return wrong = errc::bad_field_value, i;
-    at_ = at::value_lf;
+    if (i == bytes.size()) return nothing;
+    if (bytes[i] != '\r') return bytes[i] == '\n' ? errc::bad_line_ending : errc::bad_field_value;
     ++i;
+    at_ = at::value_lf;
   }
-  if (i == bytes.size()) return i;
-  if (bytes[i] != '\n') return wrong = errc::bad_line_ending, i;
+  if (i == bytes.size()) return nothing;
+  if (bytes[i] != '\n') return errc::bad_line_ending;
+  ++i;
   at_ = at_ == at::last_lf ? at::done : at::name;
   line_ended_ = true;
-  return i + 1;
+  return nothing;
+}
+
+// A name and its colon, or the CR of the blank line.
+errc head_parser::impl::judge_name(std::string_view bytes, std::size_t& i) {
+  for (; i != bytes.size() && is(bytes[i], characters::token); ++i, ++name_size_)
+    unusual_name_ |= !is(bytes[i], characters::usual);
+  if (i == bytes.size()) return nothing;
+  const char c = bytes[i];
+  if (c == '\n') return errc::bad_line_ending;
+  if (name_size_ == 0) {
+    if (c == ' ' || c == '\t') return errc::folded_field;
+    if (c != '\r') return errc::bad_field_name;
+    at_ = at::last_lf;
+  } else {
+    if (c != ':') return errc::bad_field_name;
+    if (++lines_ > limits_.field_count) return errc::head_too_large;
+    at_ = at::value;
+  }
+  ++i;
+  return nothing;
 }
 
 void head_parser::impl::end_field_line() {
@@ -324,23 +326,24 @@ void head_parser::impl::end_field_line() {
   if (!dropped) fields_.add(name_.text(), value_.text());
 }
 
-void head_parser::impl::execute(std::string_view bytes) {
+errc head_parser::impl::execute(std::string_view bytes) {
   const auto result = llhttp_execute(&parser_, bytes.data(), bytes.size());
   // The two must agree on where the head ends.
-  if (result != (at_ == at::done ? HPE_PAUSED_UPGRADE : HPE_OK)) refuse(unnamed_refusal());
+  return result == (at_ == at::done ? HPE_PAUSED_UPGRADE : HPE_OK) ? nothing : unnamed_refusal();
 }
 
 // What llhttp alone refuses: targets without a known form, and fields that delimit a body badly. Of those
 // it may speak late, at the first byte of the next line, when no name is known yet.
 errc head_parser::impl::unnamed_refusal() {
   if (at_ < at::name) return errc::bad_target;
-  const auto here = name_.text();
-  const bool length = iequals(here, "Content-Length") || (here.empty() && fields_.count("Content-Length") != 0);
-  const bool coding = iequals(here, "Transfer-Encoding") || (here.empty() && fields_.count("Transfer-Encoding") != 0);
-  if (length && (coding || fields_.count("Transfer-Encoding") != 0)) return errc::length_with_coding;
-  if (coding && fields_.count("Content-Length") != 0) return errc::length_with_coding;
-  if (length) return errc::bad_content_length;
-  return coding ? errc::unknown_coding : errc::bad_field_value;
+  const auto name = name_.text();
+  const bool here_length = iequals(name, "Content-Length");
+  const bool here_coding = iequals(name, "Transfer-Encoding");
+  if (!name.empty() && !here_length && !here_coding) return errc::bad_field_value;
+  const bool length = here_length || fields_.count("Content-Length") != 0;
+  const bool coding = here_coding || fields_.count("Transfer-Encoding") != 0;
+  if (length && coding) return errc::length_with_coding;
+  return coding ? errc::unknown_coding : errc::bad_content_length;
 }
 
 // The fields' two allocations, once, in their size: most heads arrive whole.
@@ -362,15 +365,24 @@ response_head head_parser::impl::take_response() {
   return head;
 }
 
-head_parser::head_parser(kind what, const head_limits& limits) : impl_(std::make_unique<impl>(what, limits)) {}
+head_parser::head_parser(kind what, const head_limits& limits)
+    : impl_(std::make_unique<impl>(what, limits)) {}
 head_parser::head_parser(head_parser&&) noexcept = default;
 head_parser& head_parser::operator=(head_parser&&) noexcept = default;
 head_parser::~head_parser() = default;
 
-head_parser::outcome head_parser::feed(std::string_view bytes) { return impl_->feed(bytes); }
-bool head_parser::begun() const noexcept { return impl_->begun(); }
-request_head head_parser::take_request() { return impl_->take_request(); }
-response_head head_parser::take_response() { return impl_->take_response(); }
+head_parser::outcome head_parser::feed(std::string_view bytes) {
+  return impl_->feed(bytes);
+}
+bool head_parser::begun() const noexcept {
+  return impl_->begun();
+}
+request_head head_parser::take_request() {
+  return impl_->take_request();
+}
+response_head head_parser::take_response() {
+  return impl_->take_response();
+}
 
 namespace {
 

@@ -7,7 +7,9 @@
 namespace wsproxy {
 namespace {
 
-bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
 
 bool is_letter(char c) noexcept {
   const char small = characters::lower(c);
@@ -16,11 +18,14 @@ bool is_letter(char c) noexcept {
 
 // reg-name of RFC 3986 section 3.2.2, percent-encoding as single characters.
 bool is_reg_name_character(char c) noexcept {
-  return is_letter(c) || is_digit(c) || std::string_view("-._~%!$&'()*+,;=").find(c) != std::string_view::npos;
+  return is_letter(c) || is_digit(c) ||
+         std::string_view("-._~%!$&'()*+,;=").find(c) != std::string_view::npos;
 }
 
 // The characters of an IP-literal; their order is left to whoever resolves it.
-bool is_literal_character(char c) noexcept { return is_letter(c) || is_digit(c) || c == ':' || c == '.'; }
+bool is_literal_character(char c) noexcept {
+  return is_letter(c) || is_digit(c) || c == ':' || c == '.';
+}
 
 std::size_t host_size(std::string_view authority) noexcept {
   if (!authority.empty() && authority.front() == '[') {
@@ -46,7 +51,8 @@ bool is_port(std::string_view port) noexcept {  // with its colon; RFC 3986 allo
 std::optional<absolute_target> split_absolute(std::string_view target) noexcept {
   const auto mark = target.find("://");
   if (mark == 0 || mark == std::string_view::npos) return std::nullopt;
-  if (!std::all_of(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(mark), is_letter)) return std::nullopt;
+  if (!std::all_of(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(mark), is_letter))
+    return std::nullopt;
   target.remove_prefix(mark + 3);
   const auto end = std::min(target.find_first_of("/?#"), target.size());
   return absolute_target{target.substr(0, end), target.substr(end)};

@@ -64,7 +64,7 @@ void exchange_machine::start(std::uint32_t random, time_point now) {
 
 void exchange_machine::next_attempt(time_point now) {
   result_.at = stage::pick;
-  const std::string_view key = what_.hash_key.empty() ? what_.client : what_.hash_key;
+  const std::string_view key = what_.hash_key ? *what_.hash_key : what_.client;
   lease_ = backends_.pick({.head = &what_.head, .client = what_.client, .hash_key = key, .random = random_}, picks_, now);
   if (!lease_) return finish(end_cause::failed, errc::no_backend, side::upstream, status_for(errc::no_backend));
   ++result_.attempts;

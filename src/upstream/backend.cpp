@@ -43,7 +43,7 @@ address parse_unix(std::string_view text) {
 std::uint16_t parse_port(std::string_view text, std::string_view digits) {
   std::uint16_t port = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (error != std::errc() || end != digits.data() + digits.size() || port == 0) refuse(text, "invalid port");
+  if (error != std::errc() || end != digits.data() + digits.size()) refuse(text, "invalid port");
   return port;
 }
 

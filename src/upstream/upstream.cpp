@@ -24,7 +24,7 @@ using entries = std::vector<pick_request::entry>;
 pick_request::entry make_entry(backend_options options) {
   if (options.name.empty()) throw std::invalid_argument("a backend has no name");
   if (options.at.host.empty()) options.at = address::parse(options.name);
-  if (options.at.kind != address::family::unix_socket && options.at.port == 0) refuse(options, "no port");
+  if (options.at.kind != address::family::unix_socket && options.at.port == 0) refuse(options, "port 0 cannot be connected to");
   if (options.weight == 0) refuse(options, "weight is 0");
   if (options.fail_timeout < std::chrono::seconds::zero()) refuse(options, "fail_timeout is negative");
   health fresh(options);
@@ -152,7 +152,7 @@ void upstream_state::replace(std::vector<backend_options> backends) try {
   std::swap(next, list);
   version += 2;
 } catch (const std::invalid_argument& error) {
-  throw std::invalid_argument("upstream \"" + name + "\": " + error.what());
+  throw std::invalid_argument((name.empty() ? "upstream" : "upstream \"" + name + "\"") + (": " + std::string(error.what())));
 }
 
 }  // namespace detail

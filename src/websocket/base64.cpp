@@ -24,8 +24,7 @@ std::string base64(std::span<const std::uint8_t> bytes) {
 }
 
 bool is_base64_of_16_bytes(std::string_view text) noexcept {
-  return text.size() == 24 && text.ends_with("==") &&
-         text.find_first_not_of(alphabet) == text.size() - 2;
+  return text.size() == 24 && text.ends_with("==") && text.find_first_not_of(alphabet) == text.size() - 2;
 }
 
 }  // namespace wsproxy

@@ -4,6 +4,28 @@
 
 namespace wsproxy {
 
+namespace {
+
+// RFC 3629: no overlong form, no surrogate, nothing beyond U+10FFFF.
+bool is_utf8(std::string_view text) noexcept {
+  for (std::size_t i = 0; i != text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i++]);
+    if (lead < 0x80) continue;
+    if (lead < 0xc2 || lead > 0xf4) return false;
+    // Only the byte after the lead has a range of its own.
+    unsigned low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    unsigned high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    for (int left = lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3; left != 0; --left, low = 0x80, high = 0xbf) {
+      if (i == text.size()) return false;
+      const auto byte = static_cast<unsigned char>(text[i++]);
+      if (byte < low || byte > high) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 std::uint8_t negotiated_rsv(const fields& switching_response) noexcept {
   std::uint8_t bits = 0;
   for (const auto line : switching_response) {
@@ -88,11 +110,22 @@ control_frame make_control(opcode code, std::string_view payload, frame_sender s
   auto put = [&](unsigned byte) { frame.bytes[frame.size++] = static_cast<char>(byte); };
   put(0x80u | static_cast<unsigned>(code));
   put(static_cast<unsigned>(payload.size()) | (masked ? 0x80u : 0u));
-  if (!masked) mask = 0;
-  else for (int shift = 0; shift != 32; shift += 8) put(mask >> shift & 0xffu);
+  if (!masked) mask = 0;  // which changes nothing
+  for (unsigned shift = 0; masked && shift != 32; shift += 8) put(mask >> shift & 0xffu);
   for (std::size_t i = 0; i != payload.size(); ++i)
-    put((static_cast<unsigned char>(payload[i]) ^ mask >> i % 4 * 8) & 0xffu);
+    put((static_cast<unsigned char>(payload[i]) ^ (mask >> (i % 4 * 8))) & 0xffu);
   return frame;
+}
+
+std::string_view close_violation(std::string_view payload) noexcept {
+  if (payload.empty()) return {};
+  if (payload.size() == 1) return "close code of one byte";
+  const unsigned code = static_cast<unsigned char>(payload[0]) * 256u + static_cast<unsigned char>(payload[1]);
+  const bool reserved = code >= 1004 && code <= 1006;
+  const bool registered = code >= 1000 && code <= 1014 && !reserved;
+  if (!registered && (code < 3000 || code > 4999)) return "close code that must not be sent";
+  if (!is_utf8(payload.substr(2))) return "close reason that is not UTF-8";
+  return {};
 }
 
 control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender sender, std::uint32_t mask) noexcept {

@@ -42,17 +42,22 @@ void make_room(fields& out, const fields& a, const fields& b = {}) {
 
 // What Upgrade or Connection says upstream; empty: the field is left out. A configured value that means
 // the same keeps its spelling.
-std::string_view decided(std::string_view name, std::optional<std::string_view> configured, request_kind kind) {
+std::string_view decided(std::string_view name, std::optional<std::string_view> configured,
+                         request_kind kind) {
   const bool websocket = kind == request_kind::websocket;
   std::string_view value;
-  if (iequals(name, "Upgrade")) value = websocket ? "websocket" : "";
-  else if (websocket) value = "upgrade";
-  else value = configured == "" ? "" : "close";
+  if (iequals(name, "Upgrade"))
+    value = websocket ? "websocket" : "";
+  else if (websocket)
+    value = "upgrade";
+  else
+    value = configured == "" ? "" : "close";
   return configured && iequals(*configured, value) ? *configured : value;
 }
 
 // The order is nginx's: configured fields, then those that frame the body, then the client's.
-fields fields_for_upstream(const request_head& in, request_kind kind, const body_framing& body, const fields& set) {
+fields fields_for_upstream(const request_head& in, request_kind kind, const body_framing& body,
+                           const fields& set) {
   fields client = in.fields;
   strip_hop_by_hop(client);
   fields out;
@@ -64,8 +69,10 @@ fields fields_for_upstream(const request_head& in, request_kind kind, const body
   const bool has_host = set.find("Host").value_or(client.value_or_empty("Host")) != "";
   if (!has_host) out.add("Host", "");
   for (const auto& line : set) {
-    if (is_upgrade_field(line.name)) add_decided(line.name, line.value);
-    else if (!line.value.empty() && !is_framing_field(line.name)) out.add(line.name, line.value);
+    if (is_upgrade_field(line.name))
+      add_decided(line.name, line.value);
+    else if (!line.value.empty() && !is_framing_field(line.name))
+      out.add(line.name, line.value);
   }
   for (const std::string_view name : {"Upgrade", "Connection"})
     if (!set.find(name)) add_decided(name, std::nullopt);
@@ -80,7 +87,8 @@ std::error_code broken_rule(const request_head& sent, request_kind kind, const f
   if (kind != request_kind::websocket) return errc::unasked_switch;
   std::size_t protocols = 0;
   for (const auto& line : answer)
-    if (iequals(line.name, "Upgrade")) for_each_element(line.value, [&](std::string_view) { return ++protocols; });
+    if (iequals(line.name, "Upgrade"))
+      for_each_element(line.value, [&](std::string_view) { return ++protocols; });
   if (protocols != 1 || !answer.has_token("Upgrade", "websocket")) return errc::bad_switch_upgrade;
   if (!answer.has_token("Connection", "upgrade")) return errc::bad_switch_connection;
   const auto key = sent.fields.value_or_empty("Sec-WebSocket-Key");
@@ -109,7 +117,8 @@ response_verdict check_response(const request_head& sent, request_kind kind, con
     return {response_verdict::kind::broken, errc::bad_response};
   if (response.status >= 200) return {response_verdict::kind::final};
   if (response.status != 101) return {response_verdict::kind::interim};
-  if (const auto error = broken_rule(sent, kind, response.fields)) return {response_verdict::kind::broken, error};
+  if (const auto error = broken_rule(sent, kind, response.fields))
+    return {response_verdict::kind::broken, error};
   return {response_verdict::kind::switched};
 }
 
@@ -132,9 +141,12 @@ response_head make_downstream_response(const response_head& in, const body_frami
   if (body.how == body_framing::kind::length) out.fields.set("Content-Length", std::to_string(body.length));
   const bool chunked = body.how == body_framing::kind::chunked && client == http_version::http_1_1;
   if (chunked) out.fields.add("Transfer-Encoding", "chunked");
-  const bool framed = chunked || body.how == body_framing::kind::length || body.how == body_framing::kind::none;
-  if (!keep_alive || !framed) out.fields.add("Connection", "close");
-  else if (client == http_version::http_1_0) out.fields.add("Connection", "keep-alive");
+  const bool framed =
+      chunked || body.how == body_framing::kind::length || body.how == body_framing::kind::none;
+  if (!keep_alive || !framed)
+    out.fields.add("Connection", "close");
+  else if (client == http_version::http_1_0)
+    out.fields.add("Connection", "keep-alive");
   return out;
 }
 

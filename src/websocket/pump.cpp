@@ -7,23 +7,31 @@ namespace wsproxy::detail {
 
 namespace {
 constexpr std::size_t payload_size = sizeof(std::uint64_t);  // of our pings
+
+std::string_view unmask(const frame_header& header, std::string_view payload, std::span<char> into) noexcept {
+  if (!header.masked) return payload;
+  for (std::size_t i = 0; i != payload.size(); ++i) into[i] = static_cast<char>(payload[i] ^ header.mask[i % 4]);
+  return {into.data(), payload.size()};
 }
+}  // namespace
 
 // A header goes to the sink only when it is complete and judged, so that the sink is never left inside
-// one; at most 13 bytes wait for that. A pong that may be our echo waits whole, 22 bytes at most.
+// one; at most 13 bytes wait for that. A Close, and a pong that may be our echo, wait whole: until then a
+// frame of ours can still go before them, and what must not pass has not begun to.
 std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, slices& out) {
   const char* const begin = in.data();
   const char* const end = begin + in.size();
   const char* at = begin;     // parsed up to here
   const char* pass = begin;   // listed, held or dropped up to here
   const char* frame = begin;  // where the present frame's part of this input begins
+  auto part = [](const char* from, const char* to) { return std::string_view(from, static_cast<std::size_t>(to - from)); };
   auto flush = [&](const char* to) {
-    if (!stopped_) out.borrow({pass, static_cast<std::size_t>(to - pass)});
+    if (!stopped_) out.borrow(part(pass, to));
     pass = to;
   };
   auto hold_frame = [&] {
     flush(frame);
-    hold(frame, static_cast<std::size_t>(at - frame));
+    held_ += part(frame, at);
     pass = frame = at;
   };
   for (bool more = true; more && out.room();) {
@@ -31,40 +39,48 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
       flush(frame);
       inject(out);
     }
-    const auto step = tracker_.next({at, static_cast<std::size_t>(end - at)});
-    if (source_close_ == source_close::begun) note_close_payload(at, step.consumed);
+    const auto step = tracker_.next(in.subspan(static_cast<std::size_t>(at - begin)));
     at += step.consumed;
     switch (step.what) {
-      case frame_tracker::event::none:
-        more = false;
-        break;
-      case frame_tracker::event::header:
-        on_header(bounds);
-        if (passing_) release_held(out);
-        break;
-      case frame_tracker::event::end:
-        if (candidate_) hold_frame();
-        on_end(out);
-        frame = at;
-        break;
-      case frame_tracker::event::illegal:
-        tracked_ = false;  // where its frames end cannot be told any more
-        if (enforce_) fault_ = errc::bad_frame;
-        else cancel_injection();
-        break;
+    case frame_tracker::event::none:
+      more = false;
+      break;
+    case frame_tracker::event::header:
+      on_header(bounds);
+      if (passing_) release_held(out);
+      if (fault_ || tracker_.header().length != 0) break;
+      tracker_.next({});  // Its end, now: the input may be used up, and nobody would ask again.
+      [[fallthrough]];
+    case frame_tracker::event::end:
+      if (whole_ && !held_.empty()) hold_frame();
+      if (!whole_ || admit(held_.empty() ? part(frame, at) : held_)) {
+        release_held(out);
+      } else {
+        flush(frame);
+        held_.clear();
+        pass = at;
+      }
+      if (tracker_.header().fin && !tracker_.header().control()) ++messages_;
+      whole_ = passing_ = false;
+      frame = at;
+      break;
+    case frame_tracker::event::illegal:
+      tracked_ = false;  // where its frames end cannot be told any more
+      violation_ = tracker_.violation();
+      if (enforce_) fault_ = errc::bad_frame;
+      break;
     }
+    if (tracked_) continue;
+    flush(frame);
     if (fault_) {
-      flush(frame);
-      held_size_ = 0;
-      return in.size();
-    }
-    if (!tracked_) {
-      flush(frame);
+      held_.clear();
+    } else {
+      cancel_injection();
       release_held(out);
-      at = end;
+      passing_ = true;
       flush(end);
-      return in.size();
     }
+    return in.size();
   }
   if (passing_) flush(at);
   else hold_frame();
@@ -78,67 +94,62 @@ void pump::on_header(const limits& bounds) noexcept {
     if (header.code != opcode::continuation) message_size_ = 0;
     message_size_ += header.length;
     if (bounds.frame != 0 && header.length > bounds.frame) fault_ = errc::frame_too_large;
-    if (bounds.message != 0 && message_size_ > bounds.message) fault_ = errc::message_too_large;
-    if (fault_) return;
-  }
-  candidate_ = header.code == opcode::pong && header.length == payload_size && expected_ != 0;
-  passing_ = !candidate_;
-  if (header.code == opcode::close && source_close_ == source_close::none) {
-    source_close_ = source_close::begun;
-    close_code_ = 1005;
-    cancel_injection();  // nothing of ours may follow a Close
-  }
-}
-
-void pump::on_end(slices& out) noexcept {
-  const auto& header = tracker_.header();
-  if (candidate_) {
-    if (is_our_echo()) {
-      pong_taken_ = true;
-      held_size_ = 0;
-      --frames_;
+    else if (bounds.message != 0 && message_size_ > bounds.message) fault_ = errc::message_too_large;
+    if (fault_) {
+      tracked_ = false;
+      return;
     }
-    release_held(out);
   }
-  candidate_ = passing_ = false;
-  if (header.code == opcode::close) source_close_ = source_close::seen;
-  if (!header.control() && header.fin) ++messages_;
+  const bool may_be_echo = header.code == opcode::pong && header.length == payload_size && expected_ != 0;
+  whole_ = may_be_echo || header.code == opcode::close;
+  passing_ = !whole_;
 }
 
-void pump::hold(const char* data, std::size_t size) noexcept {
-  size = std::min(size, held_.size() - held_size_);
-  if (size != 0) std::memcpy(held_.data() + held_size_, data, size);
-  held_size_ = static_cast<std::uint8_t>(held_size_ + size);
-}
-
-void pump::release_held(slices& out) noexcept {
-  if (!stopped_ && held_size_ != 0) out.copy({held_.data(), held_size_});
-  held_size_ = 0;
-}
-
-void pump::note_close_payload(const char* data, std::size_t size) noexcept {
+// Whether a frame that was held back goes on, now that all of it is known.
+bool pump::admit(std::string_view whole) noexcept {
   const auto& header = tracker_.header();
-  for (std::size_t i = 0; i != size && close_payload_ != 2; ++i) {
-    const unsigned byte = static_cast<unsigned char>(data[i]) ^ (header.masked ? header.mask[close_payload_] : 0u);
-    close_code_ = static_cast<std::uint16_t>(close_payload_ == 0 ? byte << 8 : (close_code_ & 0xff00u) | byte);
-    ++close_payload_;
+  std::array<char, 125> space;
+  const auto payload = unmask(header, whole.substr(whole.size() - static_cast<std::size_t>(header.length)), space);
+  if (header.code == opcode::pong) {
+    if (!is_our_echo(payload)) return true;
+    --frames_;
+    return false;
   }
+  if (enforce_) violation_ = close_violation(payload);
+  if (!violation_.empty()) {
+    tracked_ = false;
+    fault_ = errc::bad_frame;
+    return false;
+  }
+  if (!std::exchange(close_seen_, true)) {
+    const bool coded = payload.size() >= 2;
+    close_code_ = coded ? static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8 |
+                                                     static_cast<unsigned char>(payload[1]))
+                        : std::uint16_t{1005};
+  }
+  cancel_injection();  // nothing of ours may follow a Close
+  return true;
 }
 
-bool pump::is_our_echo() noexcept {
-  const auto& header = tracker_.header();
-  std::array<char, payload_size> bytes;
-  std::memcpy(bytes.data(), held_.data() + held_size_ - payload_size, payload_size);
-  if (header.masked)
-    for (std::size_t i = 0; i != payload_size; ++i) bytes[i] = static_cast<char>(bytes[i] ^ header.mask[i % 4]);
-  std::uint64_t payload;
-  std::memcpy(&payload, bytes.data(), payload_size);
+bool pump::is_our_echo(std::string_view payload) noexcept {
+  std::uint64_t number;
+  std::memcpy(&number, payload.data(), payload_size);
   const auto stop = expect_.begin() + expected_;
-  const auto found = std::find(expect_.begin(), stop, payload);
+  const auto found = std::find(expect_.begin(), stop, number);
   if (found == stop) return false;
+  pong_taken_ = found + 1 == stop;
   std::move(found + 1, stop, found);
   --expected_;
   return true;
+}
+
+void pump::release_held(slices& out) {
+  if (held_.empty()) return;
+  if (!stopped_) {
+    out.copy(held_);
+    passing_ = true;
+  }
+  held_.clear();
 }
 
 void pump::expect_pong(std::uint64_t payload) noexcept {
@@ -157,6 +168,7 @@ void pump::want_ping(std::uint64_t payload, std::uint32_t mask) noexcept {
 
 void pump::want_close(std::uint16_t code, std::string_view reason, std::uint32_t mask) {
   close_ = std::make_unique<control_frame>(make_close(code, reason, source_, mask));
+  cancel_ping();
 }
 
 void pump::inject(slices& out) noexcept {
@@ -164,6 +176,7 @@ void pump::inject(slices& out) noexcept {
     std::array<char, payload_size> payload;
     std::memcpy(payload.data(), &ping_payload_, payload_size);
     out.copy(make_control(opcode::ping, {payload.data(), payload_size}, source_, ping_mask_).span());
+    ping_sent_ = true;
   }
   if (const auto frame = std::move(close_)) {
     out.copy(frame->span());

@@ -31,7 +31,7 @@ class hasher {
     for (std::size_t t = 0; t != 64; ++t) w[t / 4] = w[t / 4] << 8 | block_[t];
     for (std::size_t t = 16; t != 80; ++t) w[t] = std::rotl(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
     // Four times twenty steps (RFC 3174 section 6.1), each with its function and constant.
-    auto [a, b, c, d, e] = state_;
+    std::uint32_t a = state_[0], b = state_[1], c = state_[2], d = state_[3], e = state_[4];
     std::size_t t = 0;
     const auto steps = [&](std::uint32_t constant, auto function) {
       for (const auto end = t + 20; t != end; ++t) {

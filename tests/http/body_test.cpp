@@ -61,7 +61,9 @@ reading read_all_ways(body_framing framing, std::string_view bytes) {
   return whole;
 }
 
-reading read_chunked(std::string_view bytes) { return read_all_ways({kind::chunked}, bytes); }
+reading read_chunked(std::string_view bytes) {
+  return read_all_ways({kind::chunked}, bytes);
+}
 
 struct framed {
   body_framing framing;
@@ -90,31 +92,40 @@ TEST_CASE("a request's body ends by length, by chunks, or is not there") {
   CHECK(of_request({{"content-length", "0"}}).framing == body_framing{kind::length, 0});
   CHECK(of_request({{"Content-Length", "12"}}).framing == body_framing{kind::length, 12});
   CHECK(of_request({{"Content-Length", "0012"}}).framing == body_framing{kind::length, 12});
-  CHECK(of_request({{"Content-Length", "18446744073709551615"}}).framing == body_framing{kind::length, ~0ULL});
-  CHECK(of_request({{"Content-Length", "12"}}, http_version::http_1_0).framing == body_framing{kind::length, 12});
+  CHECK(of_request({{"Content-Length", "18446744073709551615"}}).framing ==
+        body_framing{kind::length, ~0ULL});
+  CHECK(of_request({{"Content-Length", "12"}}, http_version::http_1_0).framing ==
+        body_framing{kind::length, 12});
   CHECK(of_request({{"Transfer-Encoding", "chunked"}}).framing == body_framing{kind::chunked});
   CHECK(of_request({{"transfer-encoding", ", CHUNKED ,"}}).framing == body_framing{kind::chunked});
-  CHECK(of_request({{"Transfer-Encoding", ""}, {"Transfer-Encoding", "chunked"}}).framing == body_framing{kind::chunked});
+  CHECK(of_request({{"Transfer-Encoding", ""}, {"Transfer-Encoding", "chunked"}}).framing ==
+        body_framing{kind::chunked});
   CHECK_FALSE(of_request({{"Content-Length", "12"}}).error);
 }
 
 TEST_CASE("a request whose body could end in two ways is refused by the rule") {
-  for (const auto* length : {"", "a", "-1", "+1", "1 2", "1,1", "1, 1", "0x1", "1.0", "18446744073709551616", " "}) {
+  for (const auto* length :
+       {"", "a", "-1", "+1", "1 2", "1,1", "1, 1", "0x1", "1.0", "18446744073709551616", " "}) {
     CAPTURE(length);
     CHECK(of_request({{"Content-Length", length}}).error == errc::bad_content_length);
   }
   CHECK(of_request({{"Content-Length", "1"}, {"Content-Length", "1"}}).error == errc::bad_content_length);
   CHECK(of_request({{"Content-Length", "x"}, {"Content-Length", "1"}}).error == errc::bad_content_length);
-  CHECK(of_request({{"Content-Length", "1"}, {"Transfer-Encoding", "chunked"}}).error == errc::length_with_coding);
-  CHECK(of_request({{"Transfer-Encoding", "gzip"}, {"Content-Length", "1"}}).error == errc::length_with_coding);
-  for (const auto* coding : {"", "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity", "xchunked",
-                             "chunked;a=b", "\"chunked\"", "chun ked", "chunked\v"}) {
+  CHECK(of_request({{"Content-Length", "1"}, {"Transfer-Encoding", "chunked"}}).error ==
+        errc::length_with_coding);
+  CHECK(of_request({{"Transfer-Encoding", "gzip"}, {"Content-Length", "1"}}).error ==
+        errc::length_with_coding);
+  for (const auto* coding : {"", "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "identity",
+                             "xchunked", "chunked;a=b", "\"chunked\"", "chun ked", "chunked\v"}) {
     CAPTURE(coding);
     CHECK(of_request({{"Transfer-Encoding", coding}}).error == errc::unknown_coding);
   }
-  CHECK(of_request({{"Transfer-Encoding", "chunked"}, {"Transfer-Encoding", "chunked"}}).error == errc::unknown_coding);
-  CHECK(of_request({{"Transfer-Encoding", "chunked"}, {"transfer-encoding", "identity"}}).error == errc::unknown_coding);
-  CHECK(of_request({{"Transfer-Encoding", "chunked"}}, http_version::http_1_0).error == errc::coding_in_http_1_0);
+  CHECK(of_request({{"Transfer-Encoding", "chunked"}, {"Transfer-Encoding", "chunked"}}).error ==
+        errc::unknown_coding);
+  CHECK(of_request({{"Transfer-Encoding", "chunked"}, {"transfer-encoding", "identity"}}).error ==
+        errc::unknown_coding);
+  CHECK(of_request({{"Transfer-Encoding", "chunked"}}, http_version::http_1_0).error ==
+        errc::coding_in_http_1_0);
 }
 
 TEST_CASE("a refusal clears nothing but its own error") {
@@ -142,7 +153,8 @@ TEST_CASE("a response's body ends as status, method and fields say") {
     CHECK(of_response(status, length).framing == body_framing{kind::length, 5});
     CHECK(of_response(status, {{"Content-Length", "0"}}).framing == body_framing{kind::length, 0});
     CHECK(of_response(status, chunked).framing == body_framing{kind::chunked});
-    CHECK(of_response(status, chunked, "POST", http_version::http_1_0).framing == body_framing{kind::chunked});
+    CHECK(of_response(status, chunked, "POST", http_version::http_1_0).framing ==
+          body_framing{kind::chunked});
     for (const auto& lines : {fields{}, length, chunked}) {
       CHECK(of_response(status, lines, "HEAD").framing == body_framing{});
       CHECK_FALSE(of_response(status, lines, "HEAD").error);
@@ -159,8 +171,7 @@ TEST_CASE("a response that frames itself badly is broken whatever its status") {
                            {{"Transfer-Encoding", "gzip, chunked"}},
                            {{"Transfer-Encoding", ""}}};
   for (const auto& lines : broken)
-    for (const int status : {101, 200, 304})
-      CHECK(of_response(status, lines).error == errc::bad_response);
+    for (const int status : {101, 200, 304}) CHECK(of_response(status, lines).error == errc::bad_response);
   CHECK(of_response(200, broken[0], "HEAD").error == errc::bad_response);
 }
 
@@ -225,7 +236,8 @@ TEST_CASE("chunks are read, and what is behind the last is left") {
 }
 
 TEST_CASE("chunk extensions are skipped") {
-  for (const auto* extension : {";a", ";a=b", "; a = b", ";a=\"b;c \t\"", " ;a", "\t;a", " ", ";", ";a=\xff"}) {
+  for (const auto* extension :
+       {";a", ";a=b", "; a = b", ";a=\"b;c \t\"", " ;a", "\t;a", " ", ";", ";a=\xff"}) {
     CAPTURE(extension);
     const auto result = read_chunked("3"s + extension + "\r\nabc\r\n0" + extension + "\r\n\r\n");
     CHECK(result.done);
@@ -256,7 +268,8 @@ TEST_CASE("malformed chunks are refused at the first wrong byte") {
     CAPTURE(bytes);
     CHECK(read_chunked(bytes).error == errc::bad_chunk);
     CHECK_FALSE(read_chunked(bytes + "0\r\n\r\n").done);
-    CHECK_FALSE(read(body_framing{kind::chunked}, {std::string_view(bytes).substr(0, bytes.size() - 1)}).error);
+    CHECK_FALSE(
+        read(body_framing{kind::chunked}, {std::string_view(bytes).substr(0, bytes.size() - 1)}).error);
   }
 }
 

@@ -117,7 +117,8 @@ TEST_CASE("a copy and a moved object have lines of their own") {
 }
 
 TEST_CASE("values of one name are joined in order") {
-  const fields lines{{"X-Forwarded-For", "1.1.1.1"}, {"A", "b"}, {"x-forwarded-for", ""}, {"X-Forwarded-For", "2.2.2.2, 3"}};
+  const fields lines{
+      {"X-Forwarded-For", "1.1.1.1"}, {"A", "b"}, {"x-forwarded-for", ""}, {"X-Forwarded-For", "2.2.2.2, 3"}};
   CHECK(lines.joined("X-Forwarded-For") == "1.1.1.1, , 2.2.2.2, 3");
   CHECK(lines.joined("A") == "b");
   CHECK(lines.joined("none") == "");
@@ -134,7 +135,8 @@ TEST_CASE("a list has the elements between its commas that are not empty") {
 }
 
 TEST_CASE("a token is found in the list that all lines of a name make, and only as a whole element") {
-  const fields lines{{"Connection", ""}, {"connection", "keep-alive , UPGRADE"}, {"Upgrade", "h2c,websocket/13"}};
+  const fields lines{
+      {"Connection", ""}, {"connection", "keep-alive , UPGRADE"}, {"Upgrade", "h2c,websocket/13"}};
   CHECK(lines.has_token("Connection", "upgrade"));
   CHECK(lines.has_token("Connection", "keep-alive"));
   CHECK_FALSE(lines.has_token("Connection", "up"));

@@ -21,10 +21,13 @@ std::string written(const Head& head) {
 
 TEST_CASE("heads are written with their bytes in their order, behind what is there") {
   std::string out = "before|";
-  serialize(request_head{"GET", "/a?b", http_version::http_1_1, {{"Host", "a"}, {"x-Empty", ""}, {"Host", "b"}}}, out);
+  serialize(
+      request_head{"GET", "/a?b", http_version::http_1_1, {{"Host", "a"}, {"x-Empty", ""}, {"Host", "b"}}},
+      out);
   CHECK(out == "before|GET /a?b HTTP/1.1\r\nHost: a\r\nx-Empty: \r\nHost: b\r\n\r\n");
   CHECK(written(request_head{"M-SEARCH", "*", http_version::http_1_0, {}}) == "M-SEARCH * HTTP/1.0\r\n\r\n");
-  CHECK(written(response_head{200, "OK", http_version::http_1_1, {{"A", "b"}}}) == "HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+  CHECK(written(response_head{200, "OK", http_version::http_1_1, {{"A", "b"}}}) ==
+        "HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
   CHECK(written(response_head{404, "", http_version::http_1_0, {}}) == "HTTP/1.0 404 \r\n\r\n");
 }
 
@@ -32,18 +35,23 @@ TEST_CASE("nothing that would begin another line can be written") {
   for (const auto& evil : {"a\rb"s, "a\nb"s, "a\r\nX: y"s, "a\0b"s}) {
     CAPTURE(evil);
     CHECK_THROWS_AS(written(request_head{evil, "/", http_version::http_1_1, {}}), std::invalid_argument);
-    CHECK_THROWS_AS(written(request_head{"GET", "/" + evil, http_version::http_1_1, {}}), std::invalid_argument);
-    CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{evil, "a"}}}), std::invalid_argument);
-    CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{"A", evil}}}), std::invalid_argument);
+    CHECK_THROWS_AS(written(request_head{"GET", "/" + evil, http_version::http_1_1, {}}),
+                    std::invalid_argument);
+    CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{evil, "a"}}}),
+                    std::invalid_argument);
+    CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{"A", evil}}}),
+                    std::invalid_argument);
     CHECK_THROWS_AS(written(response_head{200, evil, http_version::http_1_1, {}}), std::invalid_argument);
-    CHECK_THROWS_AS(written(response_head{200, "OK", http_version::http_1_1, {{"A", evil}}}), std::invalid_argument);
+    CHECK_THROWS_AS(written(response_head{200, "OK", http_version::http_1_1, {{"A", evil}}}),
+                    std::invalid_argument);
     CHECK_THROWS_AS(make_response(200, "", {{"A", evil}}), std::invalid_argument);
   }
 }
 
 TEST_CASE("nothing that would be read as another part of the line can be written") {
   for (const auto* name : {"", " A", "A ", "A:"})
-    CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{name, "a"}}}), std::invalid_argument);
+    CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{name, "a"}}}),
+                    std::invalid_argument);
   for (const auto* method : {"", "GET /", "G\tT"})
     CHECK_THROWS_AS(written(request_head{method, "/", http_version::http_1_1, {}}), std::invalid_argument);
   for (const auto* target : {"", "/ HTTP/1.1", "/\t", "/\x80"})

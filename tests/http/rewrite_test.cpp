@@ -31,8 +31,11 @@ TEST_CASE("fields of one connection are removed, others keep their order") {
                   {"UPGRADE", "websocket"},
                   {"Trailer", "X-B"},
                   {"Expect", "100-continue"},
-                  {"Content-Length", "3"}}) ==
-        fields{{"Host", "a"}, {"X-A", "1"}, {"Trailer", "X-B"}, {"Expect", "100-continue"}, {"Content-Length", "3"}});
+                  {"Content-Length", "3"}}) == fields{{"Host", "a"},
+                                                      {"X-A", "1"},
+                                                      {"Trailer", "X-B"},
+                                                      {"Expect", "100-continue"},
+                                                      {"Content-Length", "3"}});
   CHECK(stripped({}) == fields{});
 }
 
@@ -48,9 +51,15 @@ TEST_CASE("what any Connection line nominates is removed, all its lines, before 
 }
 
 TEST_CASE("a client cannot have deleted what routing and the handshake rest on") {
-  const fields kept{{"Host", "a"},          {"Content-Length", "1"},       {"Content-Type", "b"},
-                    {"Authorization", "c"}, {"Cookie", "d"},               {"Origin", "e"},
-                    {"Sec-WebSocket-Key", "f"}, {"Sec-WebSocket-Protocol", "g"}, {"Sec-WebSocket-", "h"}};
+  const fields kept{{"Host", "a"},
+                    {"Content-Length", "1"},
+                    {"Content-Type", "b"},
+                    {"Authorization", "c"},
+                    {"Cookie", "d"},
+                    {"Origin", "e"},
+                    {"Sec-WebSocket-Key", "f"},
+                    {"Sec-WebSocket-Protocol", "g"},
+                    {"Sec-WebSocket-", "h"}};
   auto lines = kept;
   lines.add("Connection",
             "host, CONTENT-LENGTH, content-type, authorization, cookie, origin, sec-websocket-key, "
@@ -77,7 +86,8 @@ TEST_CASE("a head full of nominations costs no more than sorting them") {
 TEST_CASE("the client's address is put behind what X-Forwarded-For says") {
   CHECK(append_forwarded_for({}, "10.0.0.1") == "10.0.0.1");
   CHECK(append_forwarded_for({{"x-forwarded-for", "1.1.1.1"}}, "10.0.0.1") == "1.1.1.1, 10.0.0.1");
-  CHECK(append_forwarded_for({{"X-Forwarded-For", "1.1.1.1, 2.2.2.2"}, {"A", "b"}, {"X-Forwarded-For", "3.3.3.3"}}, "::1") ==
+  CHECK(append_forwarded_for(
+            {{"X-Forwarded-For", "1.1.1.1, 2.2.2.2"}, {"A", "b"}, {"X-Forwarded-For", "3.3.3.3"}}, "::1") ==
         "1.1.1.1, 2.2.2.2, 3.3.3.3, ::1");
 }
 

@@ -61,8 +61,8 @@ TEST_CASE("an upstream refuses a list that makes no sense, and says which backen
   refuses({backup("a")}, "no backends");
   refuses({server("")}, "a backend has no name");
   refuses({server("a:1"), server("b:1", 0)}, "backend \"b:1\": weight is 0");
-  refuses({server("a:0")}, "address \"a:0\": invalid port");
-  refuses({{.name = "a", .at = {wsproxy::address::family::ip, "10.0.0.1", 0}}}, "backend \"a\": no port");
+  refuses({server("a:0")}, "backend \"a:0\": port 0 cannot be connected to");
+  refuses({{.name = "a", .at = {wsproxy::address::family::ip, "10.0.0.1", 0}}}, "backend \"a\": port 0 cannot be connected to");
   refuses({{.name = "a", .fail_timeout = -1s}}, "backend \"a\": fail_timeout is negative");
   refuses({server("a"), backup("b")}, "backend \"b\": the balancing method does not support backups",
           wsproxy::consistent_hash());

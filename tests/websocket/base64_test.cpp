@@ -29,9 +29,10 @@ TEST_CASE("the base64 of 16 bytes is known by its form") {
   CHECK(is_base64_of_16_bytes("dGhlIHNhbXBsZSBub25jZQ=="));
   CHECK(is_base64_of_16_bytes(encode(std::string(16, '\xff'))));
   CHECK(is_base64_of_16_bytes("AAAAAAAAAAAAAAAAAAAAAB=="));  // bits that mean nothing are not looked at
-  for (const auto* text : {"", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ===",
-                           "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZ===", "dGhlIHNhbXBsZSBub25j==Q=",
-                           "dGhlIHNhbXBsZSBub25jZ Q==", "dGhlIHNhbXBsZSBub25-ZQ==", "dGhlIHNhbXBsZSBub25jZQ=a"}) {
+  for (const auto* text :
+       {"", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ===",
+        "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZ===", "dGhlIHNhbXBsZSBub25j==Q=",
+        "dGhlIHNhbXBsZSBub25jZ Q==", "dGhlIHNhbXBsZSBub25-ZQ==", "dGhlIHNhbXBsZSBub25jZQ=a"}) {
     CAPTURE(text);
     CHECK_FALSE(is_base64_of_16_bytes(text));
   }

@@ -13,7 +13,9 @@ constexpr auto websocket = request_kind::websocket;
 constexpr body_framing none{};
 constexpr body_framing chunked{body_framing::kind::chunked};
 constexpr body_framing until_close{body_framing::kind::until_close};
-constexpr body_framing length(std::uint64_t bytes) { return {body_framing::kind::length, bytes}; }
+constexpr body_framing length(std::uint64_t bytes) {
+  return {body_framing::kind::length, bytes};
+}
 
 const std::string key = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -34,7 +36,10 @@ request_head client_handshake() {
 
 // The fields that the usual nginx configuration of a WebSocket location sets.
 request_rewrite usual_rewrite(std::string_view upgrade, std::string_view connection) {
-  return {.set = {{"Host", "example.test:18081"}, {"Upgrade", upgrade}, {"Connection", connection}, {"X-Real-IP", "127.0.0.1"}}};
+  return {.set = {{"Host", "example.test:18081"},
+                  {"Upgrade", upgrade},
+                  {"Connection", connection},
+                  {"X-Real-IP", "127.0.0.1"}}};
 }
 
 template <class Head>
@@ -62,7 +67,8 @@ TEST_CASE("the accept key of RFC 6455 sections 1.3 and 4.2.2") {
 // ---- Upstream
 
 TEST_CASE("a handshake goes upstream as nginx sends it with the usual configuration") {
-  const auto sent = make_upstream_request(client_handshake(), websocket, none, usual_rewrite("WebSocket", "upgrade"));
+  const auto sent =
+      make_upstream_request(client_handshake(), websocket, none, usual_rewrite("WebSocket", "upgrade"));
   CHECK(bytes_of(sent) ==
         "GET /chat?x=%20y HTTP/1.1\r\n"
         "Host: example.test:18081\r\n"
@@ -147,7 +153,8 @@ TEST_CASE("what Upgrade and Connection say is decided by the kind; their spellin
   };
   for (const auto& row : table) {
     CAPTURE(row.upgrade, row.connection);
-    const auto sent = make_upstream_request(client_handshake(), row.kind, none, usual_rewrite(row.upgrade, row.connection));
+    const auto sent =
+        make_upstream_request(client_handshake(), row.kind, none, usual_rewrite(row.upgrade, row.connection));
     CHECK(sent.fields.joined("Upgrade") == (row.sent_upgrade ? row.sent_upgrade : ""));
     CHECK(sent.fields.count("Upgrade") == (row.sent_upgrade ? 1 : 0));
     CHECK(sent.fields.joined("Connection") == (row.sent_connection ? row.sent_connection : ""));
@@ -155,21 +162,32 @@ TEST_CASE("what Upgrade and Connection say is decided by the kind; their spellin
     CHECK(sent.fields[0].name == "Host");
   }
   CHECK(make_upstream_request(client_handshake(), plain).fields.joined("Connection") == "close");
+  const request_rewrite twice{.set = {{"Connection", "upgrade"}, {"connection", "close"}}};
+  CHECK(make_upstream_request(client_handshake(), websocket, none, twice).fields.joined("Connection") ==
+        "upgrade");
 }
 
 TEST_CASE("what asks for another protocol, or in another way, goes upstream without Upgrade") {
   for (const auto* list : {"h2c", "websocket"}) {
-    request_head in{"POST", "/", http_version::http_1_1,
-                    {{"Host", "a"}, {"Connection", "Upgrade, HTTP2-Settings"}, {"Upgrade", list}, {"HTTP2-Settings", "x"}}};
-    CHECK(bytes_of(make_upstream_request(in, plain)) == "POST / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n");
+    request_head in{"POST",
+                    "/",
+                    http_version::http_1_1,
+                    {{"Host", "a"},
+                     {"Connection", "Upgrade, HTTP2-Settings"},
+                     {"Upgrade", list},
+                     {"HTTP2-Settings", "x"}}};
+    CHECK(bytes_of(make_upstream_request(in, plain)) ==
+          "POST / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n");
   }
 }
 
 TEST_CASE("the configured fields stand first, replace the client's, and leave them out if empty") {
-  const request_head in{"GET", "/", http_version::http_1_1,
+  const request_head in{"GET",
+                        "/",
+                        http_version::http_1_1,
                         {{"Host", "a"}, {"X-A", "1"}, {"x-a", "2"}, {"X-B", "3"}, {"X-C", "4"}}};
-  const auto sent = make_upstream_request(in, plain, none,
-                                          {.target = "/new", .set = {{"x-C", "9"}, {"X-A", ""}, {"X-D", "5"}, {"X-D", "6"}}});
+  const auto sent = make_upstream_request(
+      in, plain, none, {.target = "/new", .set = {{"x-C", "9"}, {"X-A", ""}, {"X-D", "5"}, {"X-D", "6"}}});
   CHECK(bytes_of(sent) ==
         "GET /new HTTP/1.1\r\nx-C: 9\r\nX-D: 5\r\nX-D: 6\r\nConnection: close\r\nHost: a\r\nX-B: 3\r\n\r\n");
 }
@@ -178,7 +196,9 @@ TEST_CASE("a client cannot nominate away what is configured, nor what the handsh
   auto in = client_handshake();
   in.fields.add("Connection", "X-Real-IP, Host, Sec-WebSocket-Key, Cookie, Upgrade, Connection");
   const auto sent = make_upstream_request(in, websocket, none, usual_rewrite("websocket", "upgrade"));
-  CHECK(sent.fields == make_upstream_request(client_handshake(), websocket, none, usual_rewrite("websocket", "upgrade")).fields);
+  CHECK(sent.fields ==
+        make_upstream_request(client_handshake(), websocket, none, usual_rewrite("websocket", "upgrade"))
+            .fields);
 }
 
 TEST_CASE("the body's framing is the given one, and cannot be configured") {
@@ -196,7 +216,8 @@ TEST_CASE("the body's framing is the given one, and cannot be configured") {
 
 TEST_CASE("a request without Host goes upstream with an empty one") {
   const request_head in{"GET", "/", http_version::http_1_0, {{"A", "b"}}};
-  CHECK(bytes_of(make_upstream_request(in, plain)) == "GET / HTTP/1.1\r\nHost: \r\nConnection: close\r\nA: b\r\n\r\n");
+  CHECK(bytes_of(make_upstream_request(in, plain)) ==
+        "GET / HTTP/1.1\r\nHost: \r\nConnection: close\r\nA: b\r\n\r\n");
   CHECK(make_upstream_request(in, plain, none, {.set = {{"Host", "x"}}}).fields.joined("Host") == "x");
   const request_head with_host{"GET", "/", http_version::http_1_1, {{"Host", "a"}}};
   const auto sent = make_upstream_request(with_host, plain, none, {.set = {{"Host", ""}}});
@@ -206,7 +227,8 @@ TEST_CASE("a request without Host goes upstream with an empty one") {
 
 TEST_CASE("an absolute-form target goes upstream as path and query") {
   const auto target = [](std::string in) {
-    return make_upstream_request({"GET", std::move(in), http_version::http_1_1, {{"Host", "a"}}}, plain).target;
+    return make_upstream_request({"GET", std::move(in), http_version::http_1_1, {{"Host", "a"}}}, plain)
+        .target;
   };
   CHECK(target("http://a/b?c") == "/b?c");
   CHECK(target("http://a") == "/");
@@ -257,13 +279,14 @@ TEST_CASE("only a 101 that keeps every rule switches") {
   CHECK(broken(with_second("Upgrade", "websocket")) == errc::bad_switch_upgrade);
   for (const auto* list : {"", "close", "keep-alive", "upgraded"})
     CHECK(broken(with("Connection", list)) == errc::bad_switch_connection);
-  for (const auto* accept : {"", "s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", "S3PPLMBITXAQ9KYGZZHZRBK+XOO=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo"})
+  for (const auto* accept :
+       {"", "s3pPLMBiTxaQ9kYGzzhZRbK+xOO=", "S3PPLMBITXAQ9KYGZZHZRBK+XOO=", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo"})
     CHECK(broken(with("Sec-WebSocket-Accept", accept)) == errc::bad_accept);
   CHECK(broken(with_second("Sec-WebSocket-Accept", accept_key(key))) == errc::bad_accept);
 
-  for (const auto& [name, error] : {std::pair{"Upgrade", errc::bad_switch_upgrade},
-                                    std::pair{"Connection", errc::bad_switch_connection},
-                                    std::pair{"Sec-WebSocket-Accept", errc::bad_accept}}) {
+  for (const auto& [name, error] :
+       {std::pair{"Upgrade", errc::bad_switch_upgrade}, std::pair{"Connection", errc::bad_switch_connection},
+        std::pair{"Sec-WebSocket-Accept", errc::bad_accept}}) {
     auto answer = good;
     answer.fields.erase(name);
     CHECK(broken(is(answer)) == error);
@@ -318,8 +341,11 @@ TEST_CASE("a 101 goes downstream with our upgrade and the upstream's other field
 }
 
 TEST_CASE("an interim answer goes downstream without a word about the connection or a body") {
-  const response_head hints{103, "Early Hints", http_version::http_1_1,
-                            {{"Link", "a"}, {"Connection", "close"}, {"Content-Length", "3"}, {"Upgrade", "h2c"}}};
+  const response_head hints{
+      103,
+      "Early Hints",
+      http_version::http_1_1,
+      {{"Link", "a"}, {"Connection", "close"}, {"Content-Length", "3"}, {"Upgrade", "h2c"}}};
   for (const bool keep_alive : {true, false})
     CHECK(bytes_of(make_downstream_response(hints, none, keep_alive, http_version::http_1_1)) ==
           "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n");
@@ -334,12 +360,14 @@ TEST_CASE("a final answer goes downstream framed as its body is") {
     REQUIRE(bytes.starts_with(start));
     return bytes.substr(start.size());
   };
-  const fields with_length{{"A", "1"}, {"Content-Length", "5"}, {"Connection", "keep-alive, B"}, {"B", "2"}, {"Server", "s"}};
+  const fields with_length{
+      {"A", "1"}, {"Content-Length", "5"}, {"Connection", "keep-alive, B"}, {"B", "2"}, {"Server", "s"}};
   const fields with_coding{{"A", "1"}, {"Transfer-Encoding", "chunked"}, {"Trailer", "T"}};
   const fields with_none{{"A", "1"}};
   // By length.
   CHECK(sent(200, with_length, length(5)) == "A: 1\r\nContent-Length: 5\r\nServer: s\r\n\r\n");
-  CHECK(sent(200, with_length, length(5), false) == "A: 1\r\nContent-Length: 5\r\nServer: s\r\nConnection: close\r\n\r\n");
+  CHECK(sent(200, with_length, length(5), false) ==
+        "A: 1\r\nContent-Length: 5\r\nServer: s\r\nConnection: close\r\n\r\n");
   CHECK(sent(200, with_length, length(5), true, http_version::http_1_0) ==
         "A: 1\r\nContent-Length: 5\r\nServer: s\r\nConnection: keep-alive\r\n\r\n");
   CHECK(sent(200, with_length, length(5), false, http_version::http_1_0) ==
@@ -347,7 +375,8 @@ TEST_CASE("a final answer goes downstream framed as its body is") {
   CHECK(sent(200, with_none, length(0)) == "A: 1\r\nContent-Length: 0\r\n\r\n");
   // By chunks.
   CHECK(sent(200, with_coding, chunked) == "A: 1\r\nTrailer: T\r\nTransfer-Encoding: chunked\r\n\r\n");
-  CHECK(sent(200, with_coding, chunked, true, http_version::http_1_0) == "A: 1\r\nTrailer: T\r\nConnection: close\r\n\r\n");
+  CHECK(sent(200, with_coding, chunked, true, http_version::http_1_0) ==
+        "A: 1\r\nTrailer: T\r\nConnection: close\r\n\r\n");
   CHECK(sent(200, with_length, chunked) == "A: 1\r\nServer: s\r\nTransfer-Encoding: chunked\r\n\r\n");
   // By the connection's end, which no keep-alive can outlive.
   CHECK(sent(200, with_none, until_close) == "A: 1\r\nConnection: close\r\n\r\n");
@@ -360,8 +389,14 @@ TEST_CASE("a final answer goes downstream framed as its body is") {
 }
 
 TEST_CASE("a refused upgrade goes downstream as an ordinary answer") {
-  const response_head answer{426, "Upgrade Required", http_version::http_1_1,
-                             {{"Upgrade", "websocket"}, {"Connection", "Upgrade"}, {"Sec-WebSocket-Version", "13"}, {"Content-Length", "0"}}};
+  const response_head answer{426,
+                             "Upgrade Required",
+                             http_version::http_1_1,
+                             {{"Upgrade", "websocket"},
+                              {"Connection", "Upgrade"},
+                              {"Sec-WebSocket-Version", "13"},
+                              {"Content-Length", "0"}}};
   CHECK(bytes_of(make_downstream_response(answer, length(0), false, http_version::http_1_1)) ==
-        "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\nConnection: "
+        "close\r\n\r\n");
 }

@@ -56,9 +56,11 @@ std::error_code refusal(const request_head& head, const upgrade_policy& policy =
 
 TEST_CASE("a handshake is recognised however its lists are written") {
   CHECK(is_websocket(handshake()));
-  for (const auto* list : {"WebSocket", "WEBSOCKET", "websocket, h2c", "h2c , websocket", "h2c,,websocket,", "\twebsocket "})
+  for (const auto* list :
+       {"WebSocket", "WEBSOCKET", "websocket, h2c", "h2c , websocket", "h2c,,websocket,", "\twebsocket "})
     CHECK(is_websocket(with("Upgrade", list)));
-  for (const auto* list : {"upgrade", "UPGRADE", "keep-alive, Upgrade", "Upgrade,keep-alive", "close, upgrade", ",,upgrade"})
+  for (const auto* list :
+       {"upgrade", "UPGRADE", "keep-alive, Upgrade", "Upgrade,keep-alive", "close, upgrade", ",,upgrade"})
     CHECK(is_websocket(with("Connection", list)));
   CHECK(is_websocket(with_second("Upgrade", "h2c")));
   // Over two lines, the first empty.
@@ -74,7 +76,8 @@ TEST_CASE("what asks for no WebSocket is plain HTTP") {
   CHECK(is_plain({"GET", "/", http_version::http_1_1, {{"Host", "a"}}}));
   CHECK(is_plain(without("Upgrade")));
   CHECK(is_plain(without("Connection")));
-  for (const auto* list : {"", "h2c", "websocket/13", "web socket", "xwebsocket", "h2c websocket", "\"websocket\""})
+  for (const auto* list :
+       {"", "h2c", "websocket/13", "web socket", "xwebsocket", "h2c websocket", "\"websocket\""})
     CHECK(is_plain(with("Upgrade", list)));
   for (const auto* list : {"", "close", "keep-alive", "X-Real-IP", "upgraded", "Upgrade X", "websocket"})
     CHECK(is_plain(with("Connection", list)));
@@ -101,8 +104,9 @@ TEST_CASE("what is plain is judged by no rule of a handshake") {
 TEST_CASE("a handshake has one key of 16 bytes") {
   CHECK(refusal(without("Sec-WebSocket-Key")) == errc::missing_key);
   CHECK(refusal(with_second("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")) == errc::duplicate_key);
-  for (const auto* key : {"", "a", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
-                          "dGhlIHNhbXBsZSBub25jZTE=", "dGhlIHNhbXBsZSBub25jZQ=a", "dGhlIHNhbXBsZSBub2 jZQ=="})
+  for (const auto* key :
+       {"", "a", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==",
+        "dGhlIHNhbXBsZSBub25jZTE=", "dGhlIHNhbXBsZSBub25jZQ=a", "dGhlIHNhbXBsZSBub2 jZQ=="})
     CHECK(refusal(with("Sec-WebSocket-Key", key)) == errc::bad_key);
   CHECK(is_websocket(with("Sec-WebSocket-Key", " x3JJHMbDL1EzLkh9GBhXDw==\t")));
 }
@@ -127,8 +131,8 @@ TEST_CASE("a list of origins admits those on it, and no request without Origin")
   CHECK(is_websocket(with("Origin", "https://example.com"), policy));
   CHECK(is_websocket(with("Origin", "HTTPS://Example.com"), policy));
   CHECK(is_websocket(with("Origin", "http://localhost:8080"), policy));
-  for (const auto* origin : {"", "null", "http://example.com", "https://example.com:443", "https://example.com.evil",
-                             "https://example.com, https://evil"})
+  for (const auto* origin : {"", "null", "http://example.com", "https://example.com:443",
+                             "https://example.com.evil", "https://example.com, https://evil"})
     CHECK(refusal(with("Origin", origin), policy) == errc::origin_not_allowed);
   CHECK(refusal(handshake(), policy) == errc::origin_not_allowed);
   auto head = with("Origin", "https://example.com");
@@ -149,16 +153,17 @@ TEST_CASE("a route may do without Connection, or without WebSockets") {
 TEST_CASE("a refusal is a whole response that says the rule and closes") {
   const auto text = make_error_code(errc::missing_key).message() + "\n";
   CHECK(make_refusal(errc::missing_key) ==
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(text.size()) +
-            "\r\nConnection: close\r\n\r\n" + text);
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: " +
+            std::to_string(text.size()) + "\r\nConnection: close\r\n\r\n" + text);
   CHECK(make_refusal(errc::origin_not_allowed).starts_with("HTTP/1.1 403 Forbidden\r\n"));
   CHECK(make_refusal(errc::no_backend).starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
 }
 
 TEST_CASE("a wrong version is told the right one") {
   const auto bytes = make_refusal(errc::bad_websocket_version);
-  CHECK(bytes.starts_with("HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-                          "Connection: upgrade\r\n"));
+  CHECK(
+      bytes.starts_with("HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+                        "Connection: upgrade\r\n"));
   CHECK(bytes.find("\r\nConnection: close\r\n\r\n") != std::string::npos);
 }
 

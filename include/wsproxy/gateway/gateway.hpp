@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -42,7 +43,7 @@ struct inbound {
 struct pass {
   upstream to;
   std::shared_ptr<const route> how{};                   ///< null: every default
-  std::string hash_key{};                               ///< empty: the client's address
+  std::optional<std::string> hash_key{};                ///< nothing: the client's address; see exchange
   std::function<void(session_handle)> on_established{};
   std::function<void(const forward_result&)> on_end{};  ///< for logs and accounts; called once
 };

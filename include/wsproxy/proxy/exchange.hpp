@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -49,7 +50,8 @@ struct exchange {
   std::string early{};
   std::string client{};    ///< the client's address as text, without port; for hashing, rewriting, the result
   std::string local{};     ///< the address it connected to
-  std::string hash_key{};  ///< what hash balancers use; empty: `client`
+  /// What hash balancers use; nothing: `client`. An empty key is no key: they fall back to round robin.
+  std::optional<std::string> hash_key{};
   /// Null: a route with every default.
   std::shared_ptr<const route> how{};
   /// Called once, when the 101 has been handed to the downstream connection; on the exchange's executor.

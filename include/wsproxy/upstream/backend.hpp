@@ -17,7 +17,8 @@ struct address {
   std::string host;        ///< "10.0.0.1", "::1", "backend.internal", or a socket's path
   std::uint16_t port = 0;  ///< not for unix_socket
 
-  /// Reads `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`. Port 80 if there is none.
+  /// Reads `HOST`, `HOST:PORT`, `[IPV6]:PORT`, `unix:PATH`. Port 80 if there is none;
+  /// 0 only makes sense to listen at.
   /// Throws std::invalid_argument naming the text.
   static address parse(std::string_view text);
   /// The text that `parse` reads as this address, with its port.

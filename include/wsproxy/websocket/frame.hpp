@@ -37,10 +37,10 @@ std::uint8_t negotiated_rsv(const fields& switching_response) noexcept;
 class frame_tracker {
  public:
   enum class event : std::uint8_t {
-    none,    ///< the input is used up
-    header,  ///< a header is complete: see header()
-    end,     ///< the frame that header() describes is complete
-    illegal, ///< the bytes break section 5: see violation(); feed nothing more
+    none,     ///< the input is used up
+    header,   ///< a header is complete: see header()
+    end,      ///< the frame that header() describes is complete; it may come without a byte of input
+    illegal,  ///< the bytes break section 5: see violation(); feed nothing more
   };
   struct step {
     std::size_t consumed;
@@ -99,6 +99,9 @@ struct control_frame {
 /// A control frame; `mask` is applied where the sender is a client.
 /// Payload beyond 125 bytes is cut off.
 control_frame make_control(opcode, std::string_view payload, frame_sender, std::uint32_t mask) noexcept;
+/// The rule of sections 5.5.1 and 7.4 that a Close frame's payload (unmasked) breaks, in words; empty if none:
+/// half a code, a code that must not be sent, or a reason that is not UTF-8.
+std::string_view close_violation(std::string_view payload) noexcept;
 /// A Close frame (section 5.5.1). Code 0: without a body. The reason is cut to 123 bytes, at a UTF-8 boundary.
 control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender, std::uint32_t mask) noexcept;
 

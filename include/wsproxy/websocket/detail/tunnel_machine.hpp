@@ -30,13 +30,14 @@ class tunnel_machine {
   tunnel_machine(const tunnel_policy& policy, bool is_websocket, std::uint8_t rsv, std::uint64_t seed, time_point now);
 
   // Events.
-  /// Bytes of that side. Returns how many were taken; fewer only when `out`, bound for the other side, is full.
+  /// Bytes of that side, one at least. Returns how many were taken; fewer only when `out`, bound for the other side, is full.
   std::size_t on_read(side from, std::span<const char> in, slices& out, time_point now) {
     auto& p = at(from);
     p.heard = now;
-    p.awaiting_pong = false;
+    if (p.beat != pulse::none) silence_broken(from);
+    const bool tracked = p.in.tracked();
     const auto taken = p.in.feed(in, policy_->limits, out);
-    if (p.in.tracked() || p.in.fault()) after_frames(from, now);
+    if (tracked) after_frames(from, now);
     return taken;
   }
   /// That side sent FIN. `out` is bound for the other side.
@@ -47,6 +48,7 @@ class tunnel_machine {
   void on_write_error(side to, std::error_code error, time_point now);
   /// A write to that side waits (`true`, also after each progress), or all was taken (`false`).
   void on_backlog(side to, bool waiting, time_point now) noexcept {
+    if (at(to).bye >= farewell::fin_sent) return;
     at(to).stalled = waiting ? now : time_point::max();
     moved_ |= waiting;
   }
@@ -83,43 +85,48 @@ class tunnel_machine {
   duration round_trip(side s) const noexcept { return at(s).round_trip; }
 
  private:
-  /// What is still owed to a side.
+  /// What is still owed to a side. It only goes forward.
   enum class farewell : std::uint8_t {
     none,        // it is alive
-    close_due,   // our Close waits for a frame boundary
+    close_due,   // a Close, ours or the other side's, waits for a frame boundary
     close_sent,  // we wait for its Close
-    fin_due,     // FIN once everything is written
+    fin_due,     // FIN once everything is written; nothing more is listed
     fin_sent,    // we read on, until its FIN
     over,        // closed
   };
+  /// A ping of ours to a side.
+  enum class pulse : std::uint8_t { none, due, sent };
   struct peer {
     pump in;  // what it sends
     time_point heard;
-    time_point pinged{};
+    time_point pinged{};  // when the last ping became due, then when it was sent
     time_point stalled = time_point::max();
-    time_point since{};  // when `bye` was entered
+    time_point since{};  // when `bye` was entered; for fin_sent, when it began to linger
     duration round_trip{};
     farewell bye = farewell::none;
-    bool ended = false;          // it sent FIN, or its connection broke
-    bool mute = false;           // it takes nothing any more
-    bool awaiting_pong = false;
-    bool ping_due = false;       // waits for a frame boundary
+    pulse beat = pulse::none;
+    bool ended = false;   // it sent FIN, or its connection broke
+    bool mute = false;    // it takes nothing any more
+    bool closed = false;  // its Close was seen
   };
 
   peer& at(side s) noexcept { return peers_[s == side::upstream]; }
   const peer& at(side s) const noexcept { return peers_[s == side::upstream]; }
   peer& other(side s) noexcept { return peers_[s != side::upstream]; }
   const peer& other(side s) const noexcept { return peers_[s != side::upstream]; }
-  bool half_closed() const noexcept { return peers_[0].ended || peers_[1].ended; }
-  bool pinged_side(side s) const noexcept;
+  bool is_pinged(side s) const noexcept;
+  bool lingers(side s) const noexcept;
+  void silence_broken(side from) noexcept;
   void after_frames(side from, time_point now);
-  void injected(side to, time_point now) noexcept;
+  void after_injection(side to, time_point now) noexcept;
   void say_goodbye(side to, std::uint16_t code, std::string_view reason, time_point now);
+  void advance(side s, time_point now) noexcept;
   void enter(side s, farewell, time_point now) noexcept;
   void begin_end(end_cause, std::error_code, side who) noexcept;
   void finish(end_cause, std::error_code, side who) noexcept;
-  void timer_fired(side s, errc error, time_point now);
   void lost(side which, std::uint16_t code, time_point now);
+  bool fire(side s, time_point now);
+  template <class Visit> void tunnel_timer(Visit visit) const;
   template <class Visit> void each_side_timer(side s, Visit visit) const;
   std::uint64_t random() noexcept;
 
@@ -130,7 +137,6 @@ class tunnel_machine {
   tunnel_end end_{};
   std::uint64_t random_;
   bool closing_ = false;  // we are ending it: both sides have their farewell
-  bool is_websocket_;
   bool moved_ = true;
 };
 

@@ -1,0 +1,186 @@
+#include "answers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+#include "dates.hpp"
+#include "values.hpp"
+
+namespace wsproxy_gateway {
+namespace {
+
+constexpr std::string_view software = "wsproxy";
+
+template <class List> bool contains_name(const List& names, std::string_view name) {
+  return std::ranges::any_of(names, [&](const auto& one) { return wsproxy::iequals(one, name); });
+}
+
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/// nginx closes the connection after these.
+bool ends_connection(int status) {
+  static constexpr std::array closing{400, 413, 414, 495, 496, 497, 500, 501};
+  return std::ranges::find(closing, status) != closing.end();
+}
+
+void append_added_fields(wsproxy::fields& out, int status, const place& where, evaluation& e) {
+  for (const auto& line : *where.set.add_header) {
+    if (!line.always && !gets_added_fields(status)) continue;
+    const auto value = safe_field_value(line.value.evaluate(e));
+    if (value.empty()) continue;
+    const bool single = wsproxy::iequals(line.name, "ETag") || wsproxy::iequals(line.name, "Last-Modified");
+    if (single) out.set(line.name, value);
+    else out.add(line.name, value);
+  }
+}
+
+/// A path becomes an address with this server's scheme, name and port, unless the file says otherwise.
+std::string absolute(std::string_view location, const place& where, const evaluation& e) {
+  std::string text(location);
+  if (!*where.set.absolute_redirect || !text.starts_with('/')) return text;
+  const auto& state = e.state;
+  const bool own_name = *where.set.server_name_in_redirect && !state.server_name.empty();
+  auto host = own_name ? state.server_name : state.host;
+  if (host.empty()) host = state.local;
+  std::string result = "http://" + host;
+  if (*where.set.port_in_redirect && state.local_port != 80) result += ":" + std::to_string(state.local_port);
+  return result + text;
+}
+
+wsproxy::respond make_answer(int status, std::string_view type, std::string body, std::string_view location,
+                             const place& where, evaluation& e) {
+  wsproxy::respond result{.status = status, .extra = {}, .body = std::move(body), .close = ends_connection(status)};
+  result.extra.add("Server", software);
+  result.extra.add("Date", http_date(std::time(nullptr)));
+  if (status == 204 || status == 304) result.body.clear();
+  else if (!type.empty()) result.extra.add("Content-Type", type);
+  if (!location.empty()) result.extra.add("Location", safe_field_value(absolute(location, where, e)));
+  wsproxy::response_head head;
+  head.status = status;
+  head.fields = result.extra;
+  e.response = &head;
+  append_added_fields(result.extra, status, where, e);
+  e.response = nullptr;
+  return result;
+}
+
+std::string page_text(int status, std::string_view why) {
+  const std::string title = std::to_string(status) + " " + std::string(wsproxy::reason_phrase(status));
+  std::string text = "<!doctype html>\n<html lang=\"en\">\n<title>" + title +
+                     "</title>\n<style>body{font-family:sans-serif;text-align:center;margin-top:15vh}</style>\n<h1>" +
+                     title + "</h1>\n";
+  if (!why.empty()) text.append("<p>").append(why).append("</p>\n");
+  return text + "<hr><p>" + std::string(software) + "</p>\n</html>\n";
+}
+
+/// The type that `types` gives the path's extension, else default_type.
+const std::string& type_of(const std::string& path, const settings& set) {
+  const auto dot = path.rfind('.');
+  if (dot != path.npos && path.find('/', dot) == path.npos) {
+    const auto found = set.types->find(to_lower(std::string_view(path).substr(dot + 1)));
+    if (found != set.types->end()) return found->second;
+  }
+  return *set.default_type;
+}
+
+/// `proxy_redirect default`: what the backend calls itself becomes what the client calls it.
+std::string redirected(std::string_view value, const place& where, const location_block& location, bool& changed) {
+  const auto& to = *where.proxy;
+  changed = false;
+  if (!*where.set.proxy_redirect || to.variable_url) return std::string(value);
+  const std::string from = to.uri ? to.url : to.url + "/";
+  if (!value.starts_with(from)) return std::string(value);
+  changed = true;
+  return (to.uri ? location.name : std::string("/")) + std::string(value.substr(from.size()));
+}
+
+bool is_hidden(std::string_view name, const settings& set) {
+  static constexpr std::string_view always[] = {"Date",
+                                                "Server",
+                                                "X-Pad",
+                                                "X-Accel-Expires",
+                                                "X-Accel-Redirect",
+                                                "X-Accel-Limit-Rate",
+                                                "X-Accel-Buffering",
+                                                "X-Accel-Charset"};
+  if (contains_name(*set.proxy_hide_header, name)) return true;
+  return contains_name(always, name) && !contains_name(*set.proxy_pass_header, name);
+}
+
+}  // namespace
+
+std::string safe_field_value(std::string_view text) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte >= 0x20 && byte != 0x7F) || c == '\t') {
+      result += c;
+    } else {
+      result += '%';
+      result += digits[byte >> 4];
+      result += digits[byte & 15u];
+    }
+  }
+  return result;
+}
+
+bool gets_added_fields(int status) noexcept {
+  static constexpr std::array statuses{200, 201, 204, 206, 301, 302, 303, 304, 307, 308};
+  return std::ranges::find(statuses, status) != statuses.end();
+}
+
+wsproxy::respond make_page(int status, std::string_view why, const place& where, evaluation& e) {
+  return make_answer(status, "text/html", page_text(status, why), {}, where, e);
+}
+
+wsproxy::respond make_reply(const answer& reply, const place& where, evaluation& e) {
+  const auto text = reply.text ? reply.text->evaluate(e) : std::string();
+  if (is_redirect(reply.status)) return make_answer(reply.status, "text/html", page_text(reply.status, {}), text, where, e);
+  if (reply.status >= 400 && text.empty()) return make_page(reply.status, {}, where, e);
+  return make_answer(reply.status, type_of(e.state.uri.path, where.set), text, {}, where, e);
+}
+
+wsproxy::respond make_redirect(std::string_view path, const place& where, evaluation& e) {
+  auto location = escape_path(path);
+  if (!e.state.uri.args.empty()) location += "?" + e.state.uri.args;
+  return make_answer(301, "text/html", page_text(301, {}), location, where, e);
+}
+
+void rewrite_response(wsproxy::response_head& head, const place& where, const location_block& location,
+                      evaluation& e) {
+  static constexpr std::string_view first[] = {"Content-Type", "Content-Length"};
+  const auto& set = where.set;
+  wsproxy::fields out;
+  const auto passes = [&](std::string_view name) {
+    return contains_name(*set.proxy_pass_header, name) && head.fields.count(name) != 0;
+  };
+  if (!passes("Server")) out.add("Server", software);
+  if (!passes("Date")) out.add("Date", http_date(std::time(nullptr)));
+  // nginx's order: what it writes itself comes first.
+  for (const auto name : first)
+    if (const auto value = head.fields.find(name); value && !is_hidden(name, set)) out.add(name, *value);
+  for (const auto field : head.fields) {
+    if (contains_name(first, field.name) || is_hidden(field.name, set)) continue;
+    bool changed = false;
+    if (wsproxy::iequals(field.name, "Location")) {
+      const auto value = redirected(field.value, where, location, changed);
+      out.add(field.name, changed ? absolute(value, where, e) : value);
+    } else if (const auto url = to_lower(field.value).find("url="); wsproxy::iequals(field.name, "Refresh") && url != field.value.npos) {
+      out.add(field.name, std::string(field.value.substr(0, url + 4)) +
+                              redirected(field.value.substr(url + 4), where, location, changed));
+    } else {
+      out.add(field.name, field.value);
+    }
+  }
+  e.response = &head;  // with the upstream's fields, for $upstream_http_NAME
+  append_added_fields(out, head.status, where, e);
+  e.response = nullptr;
+  head.fields = std::move(out);
+}
+
+}  // namespace wsproxy_gateway

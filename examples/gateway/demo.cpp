@@ -1,0 +1,228 @@
+#include "demo.hpp"
+
+#include <array>
+#include <chrono>
+#include <optional>
+#include <span>
+
+#include <asio/awaitable.hpp>
+#include <asio/buffer.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/ip/address_v4.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/write.hpp>
+
+#include <wsproxy/http/head_parser.hpp>
+#include <wsproxy/websocket/frame.hpp>
+#include <wsproxy/websocket/handshake.hpp>
+#include <wsproxy/websocket/upgrade.hpp>
+
+#include "demo_page.hpp"
+
+namespace wsproxy_gateway {
+namespace {
+
+using asio::ip::tcp;
+constexpr std::size_t largest_message = 1 << 20;
+
+/// A data frame of a server's: FIN, no mask (RFC 6455 section 5.2).
+std::string data_frame(wsproxy::opcode code, std::string_view payload) {
+  std::string frame(1, static_cast<char>(0x80u | static_cast<unsigned>(code)));
+  const auto append = [&](unsigned bytes) {
+    for (unsigned i = bytes; i != 0; --i) frame += static_cast<char>((payload.size() >> (8 * (i - 1))) & 0xFFu);
+  };
+  if (payload.size() < 126) {
+    append(1);
+  } else if (payload.size() < 65536) {
+    frame += static_cast<char>(126);
+    append(2);
+  } else {
+    frame += static_cast<char>(127);
+    append(8);
+  }
+  return frame.append(payload);
+}
+
+std::string control(wsproxy::opcode code, std::string_view payload) {
+  const auto frame = wsproxy::make_control(code, payload, wsproxy::frame_sender::server, 0);
+  return {frame.bytes.data(), frame.size};
+}
+
+/// What a client's bytes are answered with: every message comes back, pings are answered, Close ends it.
+class echo {
+ public:
+  /// Returns the bytes to send.
+  std::string feed(std::string_view bytes) {
+    std::string out;
+    std::span<const char> rest(bytes.data(), bytes.size());
+    while (!ended_ && !rest.empty()) {
+      const auto step = frames_.next(rest);
+      if (frames_.payload_left() != 0 || step.what == wsproxy::frame_tracker::event::end)
+        take_payload(rest.first(step.consumed));
+      rest = rest.subspan(step.consumed);
+      if (step.what == wsproxy::frame_tracker::event::header) begin_frame();
+      else if (step.what == wsproxy::frame_tracker::event::end) end_frame(out);
+      else if (step.what == wsproxy::frame_tracker::event::illegal) close(1002, out);
+      if (message_.size() > largest_message) close(1009, out);
+    }
+    return out;
+  }
+  bool ended() const { return ended_; }
+
+ private:
+  void begin_frame() {
+    const auto& header = frames_.header();
+    unmasked_ = 0;
+    if (header.control()) control_.clear();
+    else if (header.code != wsproxy::opcode::continuation) code_ = header.code;
+  }
+  void take_payload(std::span<const char> payload) {
+    const auto& header = frames_.header();
+    auto& into = header.control() ? control_ : message_;
+    for (const char c : payload)
+      into += static_cast<char>(static_cast<unsigned char>(c) ^ header.mask[unmasked_++ % header.mask.size()]);
+  }
+  void end_frame(std::string& out) {
+    const auto& header = frames_.header();
+    if (header.code == wsproxy::opcode::ping) {
+      out += control(wsproxy::opcode::pong, control_);
+    } else if (header.code == wsproxy::opcode::close) {
+      out += control(wsproxy::opcode::close, std::string_view(control_).substr(0, 2));
+      ended_ = true;
+    } else if (!header.control() && header.fin) {
+      out += data_frame(code_, message_);
+      message_.clear();
+    }
+  }
+  void close(std::uint16_t code, std::string& out) {
+    if (ended_) return;
+    const auto frame = wsproxy::make_close(code, {}, wsproxy::frame_sender::server, 0);
+    out.append(frame.bytes.data(), frame.size);
+    ended_ = true;
+  }
+
+  wsproxy::frame_tracker frames_{wsproxy::frame_sender::client};
+  wsproxy::opcode code_ = wsproxy::opcode::text;
+  std::string message_;
+  std::string control_;
+  std::size_t unmasked_ = 0;  // bytes of the present frame's payload
+  bool ended_ = false;
+};
+
+asio::awaitable<void> send(tcp::socket& socket, const std::string& bytes) {
+  co_await asio::async_write(socket, asio::buffer(bytes), asio::use_awaitable);
+}
+
+/// Sends a FIN and waits for the client's, so that no reset overtakes what was sent.
+asio::awaitable<void> finish(tcp::socket& socket) {
+  std::array<char, 1024> sink;
+  socket.shutdown(tcp::socket::shutdown_send);
+  for (;;) co_await socket.async_read_some(asio::buffer(sink), asio::use_awaitable);
+}
+
+asio::awaitable<void> serve_socket(tcp::socket& socket, const wsproxy::request_head& head, std::string early,
+                                   const std::string& name) {
+  wsproxy::response_head switching{.status = 101, .reason = "Switching Protocols", .fields = {}};
+  switching.fields.add("Upgrade", "websocket");
+  switching.fields.add("Connection", "Upgrade");
+  switching.fields.add("Sec-WebSocket-Accept",
+                       wsproxy::accept_key(head.fields.value_or_empty("Sec-WebSocket-Key")));
+  std::string out;
+  serialize(switching, out);
+  out += data_frame(wsproxy::opcode::text, "{\"backend\":\"" + name + "\"}");
+  echo messages;
+  out += messages.feed(early);
+  std::array<char, 4096> buffer;
+  for (;;) {
+    co_await send(socket, out);
+    if (messages.ended()) break;
+    const auto size = co_await socket.async_read_some(asio::buffer(buffer), asio::use_awaitable);
+    out = messages.feed({buffer.data(), size});
+  }
+  co_await finish(socket);
+}
+
+std::string page_for(const wsproxy::request_head& head) {
+  const auto path = std::string_view(head.target).substr(0, head.target.find('?'));
+  if (path != "/") return wsproxy::make_response(404, "There is nothing here.\n", {{"Content-Type", "text/plain"}}, true);
+  auto page = wsproxy::make_response(
+      200, demo_page, {{"Content-Type", "text/html; charset=utf-8"}, {"Cache-Control", "no-cache"}}, true);
+  if (head.method == "HEAD") page.resize(page.find("\r\n\r\n") + 4);
+  return page;
+}
+
+asio::awaitable<void> serve(tcp::socket socket, std::shared_ptr<const std::string> name) {
+  wsproxy::head_parser parser(wsproxy::head_parser::kind::request);
+  std::array<char, 4096> buffer;
+  for (;;) {
+    const auto size = co_await socket.async_read_some(asio::buffer(buffer), asio::use_awaitable);
+    const std::string_view bytes(buffer.data(), size);
+    const auto step = parser.feed(bytes);
+    if (step.error) co_return co_await send(socket, wsproxy::make_refusal(step.error));
+    if (!step.done) continue;
+    const auto head = parser.take_request();
+    const auto wish = wsproxy::detect_upgrade(head);
+    if (wish.kind == wsproxy::request_kind::websocket)
+      co_return co_await serve_socket(socket, head, std::string(bytes.substr(step.consumed)), *name);
+    co_await send(socket, wish.kind == wsproxy::request_kind::refused ? wsproxy::make_refusal(wish.error) : page_for(head));
+    co_return co_await finish(socket);
+  }
+}
+
+}  // namespace
+
+demo_backend::demo_backend(asio::io_context& context, std::string name)
+    : acceptor_(context, tcp::endpoint(asio::ip::address_v4::loopback(), 0)),
+      name_(std::make_shared<const std::string>(std::move(name))) {
+  accept();
+}
+
+void demo_backend::accept() {
+  acceptor_.async_accept([this](std::error_code error, tcp::socket socket) {
+    if (error == asio::error::operation_aborted) return;
+    if (!error) {
+      std::error_code ignored;
+      socket.set_option(tcp::no_delay(true), ignored);
+      // A connection that ends in an error has ended; there is nobody to tell.
+      asio::co_spawn(acceptor_.get_executor(), serve(std::move(socket), name_), [](std::exception_ptr) {});
+    }
+    accept();
+  });
+}
+
+demo::demo() {
+  for (const char* name : {"b1", "b2"}) backends_.push_back(std::make_unique<demo_backend>(context_, name));
+  thread_ = std::thread([this] { context_.run(); });
+}
+
+demo::~demo() {
+  context_.stop();
+  thread_.join();
+}
+
+std::string demo::configuration(std::string_view listen) const {
+  std::string servers;
+  for (const auto& one : backends_) servers += "    server 127.0.0.1:" + std::to_string(one->port()) + ";\n";
+  return "events { }\n"
+         "http {\n"
+         "  map $http_upgrade $connection_upgrade { default upgrade; '' close; }\n"
+         "  upstream demo {\n"
+         "    hash $arg_key consistent;\n" +
+         servers +
+         "  }\n"
+         "  server {\n"
+         "    listen " + std::string(listen) + ";\n"
+         "    location / {\n"
+         "      proxy_pass http://demo;\n"
+         "      proxy_set_header Host $http_host;\n"
+         "      proxy_set_header Upgrade $http_upgrade;\n"
+         "      proxy_set_header Connection $connection_upgrade;\n"
+         "    }\n"
+         "  }\n"
+         "}\n"
+         "worker_shutdown_timeout 3s;\n";
+}
+
+}  // namespace wsproxy_gateway

@@ -1,0 +1,116 @@
+#include "logging.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+#include <system_error>
+
+#include "dates.hpp"
+
+namespace wsproxy_gateway {
+namespace {
+
+/// A client's text inside quotes cannot end them, nor the line.
+std::string quoted(std::string_view text) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  if (text.empty()) return "\"-\"";
+  std::string result = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\') result += c;
+    else result.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15u]);
+  }
+  return result + "\"";
+}
+
+std::string request_line(const wsproxy::request_head& head) {
+  if (head.method.empty()) return {};
+  return head.method + " " + head.target +
+         (head.version == wsproxy::http_version::http_1_0 ? " HTTP/1.0" : " HTTP/1.1");
+}
+
+std::string seconds(wsproxy::time_point from, wsproxy::time_point to) {
+  const auto total = std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();
+  auto fraction = std::to_string(total % 1000);
+  fraction.insert(0, 3 - fraction.size(), '0');
+  return std::to_string(total / 1000) + "." + fraction;
+}
+
+void visit_logs(const program& rules, const auto& visit) {
+  for (const auto& one : rules)
+    if (const auto* test = std::get_if<branch>(&one.what)) {
+      if (test->inside) visit(*test->inside->set.access_log);
+      visit_logs(test->then, visit);
+    }
+}
+
+}  // namespace
+
+log_sink::log_sink(const std::string& path)
+    : descriptor_(path.empty() ? STDERR_FILENO : ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)) {
+  if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "cannot open the log " + path);
+}
+
+log_sink::~log_sink() {
+  if (descriptor_ != STDERR_FILENO) ::close(descriptor_);
+}
+
+void log_sink::line(std::string_view text) const {
+  std::string whole(text);
+  whole += '\n';
+  std::string_view rest = whole;  // in one write, unless the system takes less
+  while (!rest.empty()) {
+    const auto written = ::write(descriptor_, rest.data(), rest.size());
+    if (written <= 0) return;  // a log that cannot be written stops nobody
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void log_sink::message(std::string_view level, std::string_view text) const {
+  std::string out = iso8601_date(std::time(nullptr));
+  line(out.append(" [").append(level).append("] ").append(text));
+}
+
+access_logs::access_logs(const configuration& config) {
+  const auto open = [this](const std::vector<log_file>& list) {
+    for (const auto& one : list)
+      if (auto& file = files_[one.path]; !file) file = std::make_unique<log_sink>(one.path);
+  };
+  for (const auto& server : config.servers) {
+    open(*server->here.set.access_log);
+    for (const auto& location : server->locations) {
+      open(*location->here.set.access_log);
+      visit_logs(location->rewrite, open);
+    }
+  }
+}
+
+void access_logs::write(const std::vector<log_file>& where, const wsproxy::inbound& request, int status,
+                        std::uint64_t sent, const wsproxy::forward_result* result) const {
+  if (where.empty()) return;
+  const auto text = access_line(request, status, sent, result);
+  for (const auto& one : where) files_.at(one.path)->line(text);
+}
+
+std::string access_line(const wsproxy::inbound& request, int status, std::uint64_t sent,
+                        const wsproxy::forward_result* result) {
+  const auto& fields = request.head.fields;
+  std::string out(request.client);
+  out += " - - [" + log_date(std::time(nullptr)) + "] " + quoted(request_line(request.head)) + " " +
+         std::to_string(status) + " " + std::to_string(sent) + " " + quoted(fields.value_or_empty("Referer")) + " " +
+         quoted(fields.value_or_empty("User-Agent"));
+  if (result == nullptr) return out;
+  const bool upgraded = result->established != wsproxy::time_point{};
+  out += upgraded ? " websocket" : " http";
+  out += " from_client=" + std::to_string(result->from_client.bytes);
+  out += " from_upstream=" + std::to_string(result->from_upstream.bytes);
+  out += " time=" + seconds(result->begun, result->ended);
+  out += " backend=" + (result->backend ? result->backend->address().to_string() : std::string("-"));
+  out.append(" end=").append(to_string(result->cause)).append("/").append(to_string(result->who));
+  if (result->error) out += " error=" + quoted(result->error.message());
+  return out;
+}
+
+}  // namespace wsproxy_gateway

@@ -1,0 +1,111 @@
+#include "selection.hpp"
+
+#include <wsproxy/http/rewrite.hpp>
+
+namespace wsproxy_gateway {
+namespace {
+
+const virtual_hosts& hosts_of(const configuration& config, const wsproxy::inbound& in) {
+  const auto& all = config.listeners.at(in.listener).hosts;
+  for (const auto& one : all)
+    if (!one.host.empty() && one.host == in.local) return one;
+  return all.back();
+}
+
+bool holds(const branch& test, evaluation& e) {
+  std::string left;
+  e.variables.append(test.variable, e, left);
+  using kind = branch::kind;
+  switch (test.is) {
+    case kind::truthy: return !left.empty() && left != "0";
+    case kind::equal: return left == test.value.evaluate(e);
+    case kind::not_equal: return left != test.value.evaluate(e);
+    case kind::matches: return match_and_capture(test.expression->expression, test.expression->captures, left, e.state);
+    case kind::matches_not: {
+      std::vector<std::string> unused;
+      return !test.expression->expression.match(left, unused);
+    }
+  }
+  return false;
+}
+
+enum class flow { go_on, stopped };
+
+/// Performs a block's rules in order.
+flow perform(const program& rules, evaluation& e, selection& out) {
+  for (const auto& one : rules) {
+    if (const auto* set = std::get_if<assignment>(&one.what)) {
+      auto value = set->value.evaluate(e);
+      auto& assigned = e.state.assigned;
+      if (assigned.size() <= set->slot) assigned.resize(set->slot + 1);
+      assigned[set->slot] = std::move(value);
+    } else if (const auto* test = std::get_if<branch>(&one.what)) {
+      if (!holds(*test, e)) continue;
+      if (test->inside) out.in_force = test->inside.get();
+      if (perform(test->then, e, out) == flow::stopped) return flow::stopped;
+    } else {
+      out.reply = std::get_if<answer>(&one.what);  // null at a break
+      return flow::stopped;
+    }
+  }
+  return flow::go_on;
+}
+
+}  // namespace
+
+const location_block* find_location(const server_block& server, const std::string& path, request_state& state,
+                                    bool& add_slash) {
+  using kind = location_block::kind;
+  const location_block* best = nullptr;
+  const location_block* slash = nullptr;
+  for (const auto& one : server.locations) {
+    if (one->is == kind::exact && one->name == path) return one.get();
+    if (one->is != kind::prefix && one->is != kind::prefix_final) continue;
+    if (path.starts_with(one->name) && (best == nullptr || one->name.size() > best->name.size())) best = one.get();
+    if (one->here.proxy && one->name.size() == path.size() + 1 && one->name.ends_with('/') &&
+        one->name.starts_with(path))
+      slash = one.get();
+  }
+  if (slash != nullptr && (best == nullptr || best->name != path)) {
+    add_slash = true;
+    return slash;
+  }
+  if (best != nullptr && best->is == kind::prefix_final) return best;
+  for (const auto& one : server.locations)
+    if (one->is == kind::regex &&
+        match_and_capture(one->expression->expression, one->expression->captures, path, state))
+      return one.get();
+  return best;
+}
+
+selection select(const configuration& config, const wsproxy::inbound& in, request_state& state) {
+  state.client = in.client;
+  state.local = in.local;
+  state.client_port = in.client_port;
+  state.local_port = in.local_port;
+  state.connection = in.connection;
+  state.host = wsproxy::request_host(in.head);
+  if (state.host.ends_with('.')) state.host.pop_back();
+  selection out;
+  out.server = hosts_of(config, in).find(state.host, state);
+  out.in_force = &out.server->here;
+  state.server_name = out.server->first_name;
+  if (state.host.empty()) state.host = out.server->first_name;
+
+  auto uri = parse_target(in.head.target);
+  if (!uri) {
+    out.bad_target = true;
+    return out;
+  }
+  state.uri = std::move(*uri);
+  evaluation e{config.variables, in.head, state};
+  perform(out.server->rewrite, e, out);
+  if (out.reply != nullptr) return out;
+  out.location = find_location(*out.server, state.uri.path, state, out.add_slash);
+  if (out.location == nullptr) return out;
+  out.in_force = &out.location->here;
+  if (!out.add_slash) perform(out.location->rewrite, e, out);
+  return out;
+}
+
+}  // namespace wsproxy_gateway

@@ -1,0 +1,169 @@
+#include "serving.hpp"
+
+#include <sys/resource.h>
+
+#include <atomic>
+#include <csignal>
+#include <iostream>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+
+#include "logging.hpp"
+#include "router.hpp"
+
+namespace wsproxy_gateway {
+namespace {
+
+/// Two descriptors per tunnel: as many as the system lets us have.
+void raise_descriptor_limit() {
+  ::rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);  // if not, the soft limit stays
+}
+
+bool is_unix(const listener& one) { return one.address.starts_with("unix:"); }
+
+/// A thread's share: a context and a gateway of its own.
+struct worker {
+  asio::io_context context{1};
+  std::optional<wsproxy::gateway> gateway{};
+  std::thread thread{};
+};
+
+class server {
+ public:
+  explicit server(std::shared_ptr<const configuration> config)
+      : config_(std::move(config)), errors_(config_->error_log.value_or(std::string())), accesses_(*config_) {
+    for (unsigned i = 0; i != config_->worker_processes; ++i) {
+      auto& one = *workers_.emplace_back(std::make_unique<worker>());
+      one.gateway = make_gateway(one.context);
+    }
+  }
+
+  /// Opens every port; false if one cannot be opened, after all were tried.
+  bool open() {
+    if (workers_.size() > 1 && !probe()) return false;
+    bool all = true;
+    for (auto& one : workers_) {
+      const bool first = &one == &workers_.front();
+      for (const auto& port : config_->listeners) {
+        if (!first && is_unix(port)) continue;  // they come last, so that the others keep their numbers
+        auto options = port.options;
+        options.reuse_port = options.reuse_port || (workers_.size() > 1 && !is_unix(port));
+        const auto at = listen(*one->gateway, port, options);
+        all = all && at;
+        if (at && first) addresses_.push_back(*at);
+      }
+    }
+    return all;
+  }
+
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+  int run(const serving_options& options) {
+    asio::signal_set signals(workers_.front()->context, SIGTERM, SIGINT, SIGQUIT);
+    wait_for_signal(signals, options);
+    for (std::size_t i = 1; i != workers_.size(); ++i)
+      workers_[i]->thread = std::thread([context = &workers_[i]->context] { context->run(); });
+    workers_.front()->context.run();
+    for (std::size_t i = 1; i != workers_.size(); ++i) workers_[i]->thread.join();
+    return 0;
+  }
+
+ private:
+  wsproxy::gateway make_gateway(asio::io_context& context) {
+    const router routes(config_, [this](std::string_view text) { errors_.message("error", text); });
+    wsproxy::gateway_options options;
+    options.request_head = config_->request_head;
+    options.timeouts = config_->early_timeouts;
+    options.on_warning = [this](std::string_view text) { errors_.message("warn", text); };
+    options.error_answer = [routes](int status, const std::error_code& why, const wsproxy::inbound* request) {
+      return routes.error_answer(status, why, request);
+    };
+    if (!accesses_.empty())
+      options.on_request = [this, routes](const wsproxy::inbound& request, int status, std::uint64_t sent,
+                                          const wsproxy::forward_result* result) {
+        accesses_.write(routes.access_logs(request), request, status, sent, result);
+      };
+    return {context.get_executor(), routes, std::move(options)};
+  }
+
+  /// With SO_REUSEPORT a second server would share a port unnoticed: it must be free first.
+  bool probe() {
+    asio::io_context context;
+    bool all = true;
+    auto trial = make_gateway(context);
+    for (const auto& port : config_->listeners)
+      if (!is_unix(port)) all = listen(trial, port, port.options).has_value() && all;
+    trial.stop();
+    context.run();
+    return all;
+  }
+
+  std::optional<std::string> listen(wsproxy::gateway& where, const listener& port,
+                                    const wsproxy::gateway::listen_options& options) const {
+    try {
+      return where.listen(port.address, options);
+    } catch (const std::system_error& error) {
+      std::cerr << "wsproxy-gateway: " << error.what() << "\n";
+      return std::nullopt;
+    }
+  }
+
+  void wait_for_signal(asio::signal_set& signals, const serving_options& options) {
+    signals.async_wait([this, &signals, &options](std::error_code error, int) {
+      if (error) return;
+      if (draining_) {
+        for (auto& one : workers_) one->gateway->stop();
+      } else {
+        draining_ = true;
+        drain(options);
+      }
+      wait_for_signal(signals, options);
+    });
+  }
+
+  void drain(const serving_options& options) {
+    std::size_t open = 0;
+    for (auto& one : workers_) open += one->gateway->stats().connections;
+    errors_.message("notice", "ending; connections open: " + std::to_string(open) + "; a second signal closes them now");
+    left_ = workers_.size();
+    const wsproxy::gateway::drain_options how{
+        .deadline = config_->worker_shutdown_timeout.value_or(wsproxy::duration::zero()), .code = options.close_code};
+    for (auto& one : workers_)
+      one->gateway->drain(how, [this] {
+        if (--left_ == 0)
+          for (auto& each : workers_) each->context.stop();
+      });
+  }
+
+  const std::shared_ptr<const configuration> config_;
+  const log_sink errors_;
+  const access_logs accesses_;
+  std::vector<std::string> addresses_;
+  bool draining_ = false;
+  std::atomic<std::size_t> left_{0};
+  std::vector<std::unique_ptr<worker>> workers_;  // last: they use the rest until they end
+};
+
+}  // namespace
+
+int serve(std::shared_ptr<const configuration> config, const serving_options& options) {
+  raise_descriptor_limit();
+  try {
+    server all(std::move(config));
+    if (!all.open()) return 1;
+    if (options.on_ready) options.on_ready(all.addresses());
+    return all.run(options);
+  } catch (const std::system_error& error) {
+    std::cerr << "wsproxy-gateway: " << error.what() << "\n";
+    return 1;
+  }
+}
+
+}  // namespace wsproxy_gateway

@@ -1,0 +1,243 @@
+#include <examples/gateway/router.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "fixture.hpp"
+
+using namespace dialect_test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const request handshake{.target = "/chat?room=1",
+                        .fields = {{"Host", "Example.Test:8080"},
+                                   {"Upgrade", "websocket"},
+                                   {"Connection", "Upgrade"},
+                                   {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+                                   {"Sec-WebSocket-Version", "13"}}};
+
+std::string backend_for(const std::string& client) {
+  request what = handshake;
+  what.client = client;
+  const auto decided = ask(seed, what);
+  wsproxy::pick_state picks;
+  auto lease = decided.pass().to.pick({.hash_key = *decided.pass().hash_key}, picks, {});
+  return lease.backend()->name();
+}
+
+}  // namespace
+
+TEST_CASE("the seed configuration sends a handshake to its upstream") {
+  const auto decided = ask(seed, handshake);
+  REQUIRE(decided.passed());
+  const auto rewrite = decided.rewrite();
+  CHECK(rewrite.version == wsproxy::http_version::http_1_1);
+  CHECK(decided.target() == "/chat?room=1");
+  CHECK(lines(rewrite.set) ==
+        std::vector<std::string>{"Host: example.test:8020", "Upgrade: websocket", "Connection: upgrade"});
+  CHECK(decided.pass().how->upgrade.allowed);
+  CHECK(decided.pass().hash_key == "192.0.2.7");
+}
+
+TEST_CASE("the seed configuration's times become the route's timers") {
+  const auto& t = ask(seed, handshake).pass().how->tunnel.timeouts;
+  CHECK(t.connect == 4s);
+  CHECK(t.response == 60s);
+  CHECK(t.idle == 60s);
+  CHECK(t.send_stall == 12s);
+}
+
+TEST_CASE("the seed configuration spreads clients over its backends as nginx does") {
+  CHECK(backend_for("192.168.1.1") == "10.0.12.109:9000");
+  CHECK(backend_for("192.168.1.2") == "10.0.12.108:9000");
+  CHECK(backend_for("10.0.0.1") == "10.0.12.109:9000");
+  CHECK(backend_for("127.0.0.1") == "10.0.12.108:9000");
+  CHECK(backend_for("2001:db8::1") == "10.0.12.109:9000");
+}
+
+TEST_CASE("a plain request through the seed configuration is not upgraded") {
+  const auto decided = ask(seed, {.target = "/"});
+  CHECK(lines(decided.rewrite().set) ==
+        std::vector<std::string>{"Host: example.test:8020", "Upgrade: ", "Connection: close"});
+  CHECK_FALSE(decided.pass().how->upgrade.allowed);
+}
+
+TEST_CASE("every OPTIONS request to the seed configuration is answered with the added fields") {
+  const auto decided = ask(seed, {.target = "/any", .method = "OPTIONS"});
+  const auto& answer = decided.answer();
+  CHECK(answer.status == 204);
+  CHECK(answer.body.empty());
+  CHECK_FALSE(answer.close);
+  CHECK(answer.extra.value_or_empty("Server") == "wsproxy");
+  CHECK(answer.extra.value_or_empty("Access-Control-Allow-Origin") == "*");
+  CHECK(answer.extra.value_or_empty("Access-Control-Allow-Methods") == "GET, POST, OPTIONS");
+  CHECK(answer.extra.count("Content-Type") == 0);
+  CHECK(answer.extra.count("Date") == 1);
+}
+
+TEST_CASE("fields are added to a backend's answers for nginx's list of statuses only") {
+  const auto decided = ask(seed, handshake);
+  for (const int status : {200, 201, 204, 206, 301, 302, 303, 304, 307, 308})
+    CHECK(decided.response(status, {}).fields.count("Access-Control-Allow-Origin") == 1);
+  for (const int status : {101, 400, 401, 404, 500, 502})
+    CHECK(decided.response(status, {}).fields.count("Access-Control-Allow-Origin") == 0);
+}
+
+TEST_CASE("add_header always adds to every answer") {
+  const auto text = with_server("add_header X-A 1 always; add_header X-B 2; location / { proxy_pass http://127.0.0.1:1; }");
+  CHECK(ask(text, {}).response(404, {}).fields.value_or_empty("X-A") == "1");
+  CHECK(ask(text, {}).response(404, {}).fields.count("X-B") == 0);
+  CHECK(ask(text, {}).response(101, {}).fields.value_or_empty("X-A") == "1");
+}
+
+TEST_CASE("a location's own added fields replace the server's") {
+  const auto text = with_server("add_header X-Outer 1; location / { add_header X-Inner 2; proxy_pass http://127.0.0.1:1; }");
+  const auto fields = ask(text, {}).response(200, {}).fields;
+  CHECK(fields.count("X-Outer") == 0);
+  CHECK(fields.value_or_empty("X-Inner") == "2");
+}
+
+TEST_CASE("a backend's Server, Date, X-Pad and X-Accel fields are hidden") {
+  const auto out = ask(seed, handshake)
+                       .response(101, {{"Server", "b"},
+                                       {"X-Kept", "1"},
+                                       {"Date", "never"},
+                                       {"X-Pad", "avoid"},
+                                       {"X-Accel-Buffering", "no"},
+                                       {"Sec-WebSocket-Accept", "abc"}})
+                       .fields;
+  CHECK(out.value_or_empty("Server") == "wsproxy");
+  CHECK(out.count("Server") == 1);
+  CHECK(out.count("Date") == 1);
+  CHECK(out.value_or_empty("Date") != "never");
+  CHECK(out.count("X-Pad") == 0);
+  CHECK(out.count("X-Accel-Buffering") == 0);
+  CHECK(out.value_or_empty("X-Kept") == "1");
+  CHECK(out.value_or_empty("Sec-WebSocket-Accept") == "abc");
+}
+
+TEST_CASE("proxy_pass_header and proxy_hide_header change what is hidden") {
+  const auto text = with_server(
+      "proxy_pass_header Server; proxy_hide_header X-Powered-By; location / { proxy_pass http://127.0.0.1:1; }");
+  const auto out = ask(text, {}).response(200, {{"Server", "b"}, {"X-Powered-By", "c"}, {"Date", "d"}}).fields;
+  CHECK(out.value_or_empty("Server") == "b");
+  CHECK(out.count("X-Powered-By") == 0);
+  CHECK(out.value_or_empty("Date") != "d");
+}
+
+TEST_CASE("a location that does not set Upgrade does not upgrade") {
+  const auto text = with_server("location / { proxy_pass http://127.0.0.1:1; }");
+  const auto decided = ask(text, handshake);
+  CHECK_FALSE(decided.pass().how->upgrade.allowed);
+  CHECK(lines(decided.rewrite().set) == std::vector<std::string>{"Host: 127.0.0.1:1"});
+}
+
+TEST_CASE("a literal Connection upgrade passes handshakes") {
+  const auto text = with_server(
+      "location / { proxy_pass http://127.0.0.1:1; proxy_set_header Upgrade $http_upgrade;"
+      " proxy_set_header Connection \"upgrade\"; }");
+  CHECK(ask(text, handshake).pass().how->upgrade.allowed);
+  CHECK_FALSE(ask(text, {}).pass().how->upgrade.allowed);
+}
+
+TEST_CASE("HTTP/1.0 to the backend cannot upgrade") {
+  const auto text = with_server(
+      "location / { proxy_pass http://127.0.0.1:1; proxy_http_version 1.0; proxy_set_header Upgrade $http_upgrade;"
+      " proxy_set_header Connection upgrade; }");
+  const auto decided = ask(text, handshake);
+  CHECK(decided.rewrite().version == wsproxy::http_version::http_1_0);
+  CHECK_FALSE(decided.pass().how->upgrade.allowed);
+}
+
+TEST_CASE("an empty Host falls back to the name in proxy_pass") {
+  const auto text = with_server("location / { proxy_pass http://127.0.0.1:81; proxy_set_header Host $http_none; }");
+  CHECK(ask(text, {}).rewrite().set.value_or_empty("Host") == "127.0.0.1:81");
+}
+
+TEST_CASE("an inner proxy_set_header drops all outer ones") {
+  const auto text = with_server(
+      "proxy_set_header X-Outer 1; location / { proxy_pass http://127.0.0.1:80; }"
+      "location /in { proxy_pass http://127.0.0.1:80; proxy_set_header X-Inner 1; }");
+  CHECK(lines(ask(text, {}).rewrite().set) == std::vector<std::string>{"X-Outer: 1", "Host: 127.0.0.1"});
+  CHECK(lines(ask(text, {.target = "/in"}).rewrite().set) == std::vector<std::string>{"X-Inner: 1", "Host: 127.0.0.1"});
+}
+
+TEST_CASE("decoded bytes cannot break out of a field or a target") {
+  const auto text = with_server(
+      "location / { proxy_pass http://127.0.0.1:80$uri; proxy_set_header X-Path $uri; add_header X-Path $uri; }");
+  const auto decided = ask(text, {.target = "/a%0d%0aX-Evil:%201"});
+  CHECK(decided.rewrite().set.value_or_empty("X-Path") == "/a%0D%0AX-Evil: 1");
+  CHECK(decided.target() == "/a%0D%0AX-Evil:%201");
+  CHECK(decided.response(200, {}).fields.value_or_empty("X-Path") == "/a%0D%0AX-Evil: 1");
+}
+
+TEST_CASE("an upstream without a method goes round") {
+  const auto text = with_http(
+      "upstream u { server 127.0.0.1:1; server 127.0.0.1:2; } server { listen 127.0.0.1:8020;"
+      " location / { proxy_pass http://u; } }");
+  const auto decided = ask(text, {});
+  CHECK_FALSE(decided.pass().hash_key.has_value());
+  std::string order;
+  for (int i = 0; i != 4; ++i) {
+    wsproxy::pick_state picks;
+    order += decided.pass().to.pick({}, picks, {}).backend()->name().back();
+  }
+  CHECK(order == "1212");
+}
+
+TEST_CASE("an empty hash key is given as such") {
+  const auto text = with_http(
+      "upstream u { hash $arg_room consistent; server 127.0.0.1:1; server 127.0.0.1:2; }"
+      " server { listen 127.0.0.1:8020; location / { proxy_pass http://u; } }");
+  CHECK(ask(text, {.target = "/?room=7"}).pass().hash_key == "7");
+  CHECK(ask(text, {}).pass().hash_key == "");
+}
+
+TEST_CASE("proxy_pass with variables finds upstreams and addresses") {
+  const auto text = with_http(
+      "upstream chat { server 127.0.0.1:1; } server { listen 127.0.0.1:8020;"
+      " location / { proxy_pass http://$arg_to; } location /uri { proxy_pass http://$arg_to/x$is_args$args; } }");
+  CHECK(ask(text, {.target = "/?to=chat"}).pass().to.name() == "chat");
+  CHECK(ask(text, {.target = "/?to=127.0.0.1:99"}).pass().to.backends().front()->address().port == 99);
+  CHECK(ask(text, {.target = "/?to=other.invalid"}).answer().status == 502);
+  CHECK(ask(text, {.target = "/uri?to=chat"}).target() == "/x?to=chat");
+}
+
+TEST_CASE("a request that no location fits is answered 404") {
+  const auto answer = ask(with_server("location /a/ { proxy_pass http://127.0.0.1:1; }"), {.target = "/b"}).answer();
+  CHECK(answer.status == 404);
+  CHECK(answer.extra.value_or_empty("Content-Type") == "text/html");
+  CHECK(answer.body.find("404 Not Found") != std::string::npos);
+}
+
+TEST_CASE("a path above the root is answered 400 and closed") {
+  const auto answer = ask(seed, {.target = "/../x"}).answer();
+  CHECK(answer.status == 400);
+  CHECK(answer.close);
+}
+
+TEST_CASE("proxy_redirect default translates a backend's Location") {
+  const auto text = with_server(
+      "location /app/ { proxy_pass http://127.0.0.1:81/base/; } location / { proxy_pass http://127.0.0.1:82; }"
+      "location /off/ { proxy_pass http://127.0.0.1:81/base/; proxy_redirect off; }");
+  const auto location = [&](const char* target, std::string_view value) {
+    return std::string(ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
+  };
+  CHECK(location("/app/x", "http://127.0.0.1:81/base/y") == "http://example.test:8020/app/y");
+  CHECK(location("/app/x", "http://127.0.0.1:81/other") == "http://127.0.0.1:81/other");
+  CHECK(location("/", "http://127.0.0.1:82/y") == "http://example.test:8020/y");
+  CHECK(location("/", "/y") == "/y");
+  CHECK(location("/off/x", "http://127.0.0.1:81/base/y") == "http://127.0.0.1:81/base/y");
+}
+
+TEST_CASE("an error page carries the fields that are always added") {
+  const auto config = load(with_server("add_header X-Always $status always; location / { proxy_pass http://127.0.0.1:1; }"));
+  const request what;
+  const auto head = what.head();
+  const wsproxy::inbound in{head, what.client, 1, what.local, what.local_port, 0, 1, 1};
+  const auto page = wsproxy_gateway::router(config).error_answer(502, wsproxy::errc::connect_failed, &in);
+  CHECK(page.status == 502);
+  CHECK(page.extra.value_or_empty("X-Always") == "502");
+  CHECK(page.body.find("502 Bad Gateway") != std::string::npos);
+  CHECK(wsproxy_gateway::router(config).error_answer(400, wsproxy::errc::bad_start_line, nullptr).close);
+}

@@ -1,0 +1,135 @@
+"""The numbered examples, as a reader of the README would try them."""
+
+import os
+import re
+import socket
+import subprocess
+import time
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+HANDSHAKE = (f"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n").encode()
+
+
+def backend(world):
+    """An echo server; "HOST:PORT"."""
+    return f"127.0.0.1:{world.peer('websockets_server').port}"
+
+
+def program(world, name):
+    return os.path.join(world.build, "examples", name)
+
+
+def expect(condition, why):
+    if not condition:
+        raise AssertionError(why)
+
+
+def run(world, name, *arguments, given=b""):
+    done = subprocess.run([program(world, name), *arguments], input=given, capture_output=True, timeout=30)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def exchange(port, sent, until=b"\r\n\r\n"):
+    """What comes back, up to `until` or the end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(sent)
+        received = b""
+        while until is None or until not in received:
+            piece = client.recv(65536)
+            if not piece:
+                break
+            received += piece
+        return received
+
+
+def echo_through(port, target="/chat"):
+    """A frame sent in the segment of the request comes back behind the 101."""
+    frame = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"early"
+    answer = exchange(port, HANDSHAKE.replace(b"/chat", target.encode()) + frame, until=b"\x81\x05early")
+    expect(answer.startswith(b"HTTP/1.1 101 "), f"no 101: {answer[:200]!r}")
+    expect(b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer, "the Sec-WebSocket-Accept field is not the backend's")
+    expect(b"\x81\x05early" in answer, f"no echo: {answer[-100:]!r}")
+
+
+def listening(world, name, *arguments):
+    """Starts an example that prints where it listens."""
+    child = world.start([program(world, name), "127.0.0.1:0", *arguments])
+    for _ in range(400):
+        found = re.search(r"listening on [^ ]*:(\d+)", child.output())
+        if found:
+            return int(found[1]), child
+        expect(child.process.poll() is None, f"{name} ended:\n{child.output()}")
+        time.sleep(0.02)
+    raise AssertionError(f"{name} does not say where it listens:\n{child.output()}")
+
+
+def detect(world):
+    code, said, _ = run(world, "1_detect_upgrade", given=HANDSHAKE + b"abc")
+    expect(code == 0 and "WebSocket: /chat" in said and "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in said, said)
+    expect("3 bytes follow" in said, said)
+    expect("plain HTTP: GET /" in run(world, "1_detect_upgrade", given=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")[1], "plain")
+    expect("426" in run(world, "1_detect_upgrade", given=HANDSHAKE.replace(b": 13", b": 8"))[1], "426")
+    expect("refused: 400" in run(world, "1_detect_upgrade", given=b"\x16\x03\x01")[1], "TLS bytes")
+    expect("incomplete" in run(world, "1_detect_upgrade", given=HANDSHAKE[:50])[1], "half a head")
+
+
+def handshake(world):
+    code, said, _ = run(world, "2_forward_handshake", backend(world), "/chat")
+    expect(code == 0 and "switched by 127.0.0.1:" in said, said)
+    code, said, _ = run(world, "2_forward_handshake", f"127.0.0.1:{world.refusing_port()}", "/chat")
+    expect(code == 1 and "failed at connect" in said, said)
+    code, _, said = run(world, "2_forward_handshake", "a:b:c", "/")
+    expect(code == 1 and "a:b:c" in said, said)
+
+
+def tunnel(world):
+    port, _ = listening(world, "3_tunnel_two_streams", backend(world))
+    echo_through(port)
+
+
+def reverse_proxy(world):
+    port, child = listening(world, "4_reverse_proxy", backend(world), backend(world))
+    echo_through(port, "/any")
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(HANDSHAKE)
+        received = client.recv(65536)
+        expect(b" 101 " in received, received)
+        child.process.terminate()  # drained: a Close frame with 1001, then the end
+        while b"\x88\x02\x03\xe9" not in received:
+            piece = client.recv(65536)
+            expect(piece, f"no Close 1001: {received[-50:]!r}")
+            received += piece
+        client.sendall(b"\x88\x82\x00\x00\x00\x00\x03\xe9")
+        while client.recv(65536):
+            pass
+    expect(child.process.wait(20) == 0, child.output())
+
+
+def balancer(world):
+    names = [backend(world), backend(world)]
+    port, child = listening(world, "5_custom_balancer", *names)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as first:
+        first.sendall(HANDSHAKE)
+        expect(b" 101 " in first.recv(65536), "no 101")
+        echo_through(port)  # the other backend has fewer tunnels
+    for _ in range(400):
+        if all(f"{name} served it" in child.output() for name in names):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"not both backends served:\n{child.output()}")
+
+
+def embedded(world):
+    port, _ = listening(world, "6_embed_in_your_server", backend(world))
+    expect(b"Hello. The chat is at /chat." in exchange(port, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", until=None), "the page")
+    echo_through(port)
+    port, _ = listening(world, "6_embed_in_your_server", f"127.0.0.1:{world.refusing_port()}")
+    expect(exchange(port, HANDSHAKE, until=None).startswith(b"HTTP/1.1 502 "), "the host answers for a dead backend")
+
+
+def jobs(report, world):
+    for name, test in (("1_detect_upgrade", detect), ("2_forward_handshake", handshake),
+                       ("3_tunnel_two_streams", tunnel), ("4_reverse_proxy", reverse_proxy),
+                       ("5_custom_balancer", balancer), ("6_embed_in_your_server", embedded)):
+        yield lambda name=name, test=test: report.check(f"example {name}", test, world)
