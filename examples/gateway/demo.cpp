@@ -1,17 +1,10 @@
 #include "demo.hpp"
 
 #include <array>
-#include <chrono>
-#include <optional>
 #include <span>
 
-#include <asio/awaitable.hpp>
 #include <asio/buffer.hpp>
-#include <asio/co_spawn.hpp>
-#include <asio/detached.hpp>
 #include <asio/ip/address_v4.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 
 #include <wsproxy/http/head_parser.hpp>
@@ -111,37 +104,17 @@ class echo {
   bool ended_ = false;
 };
 
-asio::awaitable<void> send(tcp::socket& socket, const std::string& bytes) {
-  co_await asio::async_write(socket, asio::buffer(bytes), asio::use_awaitable);
-}
-
-/// Sends a FIN and waits for the client's, so that no reset overtakes what was sent.
-asio::awaitable<void> finish(tcp::socket& socket) {
-  std::array<char, 1024> sink;
-  socket.shutdown(tcp::socket::shutdown_send);
-  for (;;) co_await socket.async_read_some(asio::buffer(sink), asio::use_awaitable);
-}
-
-asio::awaitable<void> serve_socket(tcp::socket& socket, const wsproxy::request_head& head, std::string early,
-                                   const std::string& name) {
-  wsproxy::response_head switching{.status = 101, .reason = "Switching Protocols", .fields = {}};
-  switching.fields.add("Upgrade", "websocket");
-  switching.fields.add("Connection", "Upgrade");
-  switching.fields.add("Sec-WebSocket-Accept",
-                       wsproxy::accept_key(head.fields.value_or_empty("Sec-WebSocket-Key")));
+std::string switching_response(const wsproxy::request_head& head) {
+  wsproxy::response_head response;
+  response.status = 101;
+  response.reason = "Switching Protocols";
+  response.fields.add("Upgrade", "websocket");
+  response.fields.add("Connection", "Upgrade");
+  response.fields.add("Sec-WebSocket-Accept",
+                      wsproxy::accept_key(head.fields.value_or_empty("Sec-WebSocket-Key")));
   std::string out;
-  serialize(switching, out);
-  out += data_frame(wsproxy::opcode::text, "{\"backend\":\"" + name + "\"}");
-  echo messages;
-  out += messages.feed(early);
-  std::array<char, 4096> buffer;
-  for (;;) {
-    co_await send(socket, out);
-    if (messages.ended()) break;
-    const auto size = co_await socket.async_read_some(asio::buffer(buffer), asio::use_awaitable);
-    out = messages.feed({buffer.data(), size});
-  }
-  co_await finish(socket);
+  serialize(response, out);
+  return out;
 }
 
 std::string page_for(const wsproxy::request_head& head) {
@@ -153,23 +126,69 @@ std::string page_for(const wsproxy::request_head& head) {
   return page;
 }
 
-asio::awaitable<void> serve(tcp::socket socket, std::shared_ptr<const std::string> name) {
-  wsproxy::head_parser parser(wsproxy::head_parser::kind::request);
-  std::array<char, 4096> buffer;
-  for (;;) {
-    const auto size = co_await socket.async_read_some(asio::buffer(buffer), asio::use_awaitable);
-    const std::string_view bytes(buffer.data(), size);
-    const auto step = parser.feed(bytes);
-    if (step.error) co_return co_await send(socket, wsproxy::make_refusal(step.error));
-    if (!step.done) continue;
-    const auto head = parser.take_request();
-    const auto wish = wsproxy::detect_upgrade(head);
-    if (wish.kind == wsproxy::request_kind::websocket)
-      co_return co_await serve_socket(socket, head, std::string(bytes.substr(step.consumed)), *name);
-    co_await send(socket, wish.kind == wsproxy::request_kind::refused ? wsproxy::make_refusal(wish.error) : page_for(head));
-    co_return co_await finish(socket);
+/// One connection: a request, and then its answer or the frames of a WebSocket. Its pending operation keeps it
+/// alive; an error is its end, and there is nobody to tell.
+class connection : public std::enable_shared_from_this<connection> {
+ public:
+  connection(tcp::socket socket, std::shared_ptr<const std::string> name)
+      : socket_(std::move(socket)), name_(std::move(name)) {}
+
+  void read() {
+    socket_.async_read_some(asio::buffer(buffer_), [self = shared_from_this()](std::error_code error, std::size_t size) {
+      if (!error) self->take({self->buffer_.data(), size});
+    });
   }
-}
+
+ private:
+  enum class stage { head, frames, finishing };
+
+  void take(std::string_view bytes) {
+    switch (stage_) {
+      case stage::head: return take_head(bytes);
+      case stage::frames: return answer(messages_.feed(bytes));
+      case stage::finishing: return read();  // until the client's FIN: no reset may overtake what was sent
+    }
+  }
+
+  void take_head(std::string_view bytes) {
+    const auto step = parser_.feed(bytes);
+    if (step.error) return finish(wsproxy::make_refusal(step.error));
+    if (!step.done) return read();
+    const auto head = parser_.take_request();
+    const auto wish = wsproxy::detect_upgrade(head);
+    if (wish.kind == wsproxy::request_kind::refused) return finish(wsproxy::make_refusal(wish.error));
+    if (wish.kind == wsproxy::request_kind::plain) return finish(page_for(head));
+    stage_ = stage::frames;
+    answer(switching_response(head) + data_frame(wsproxy::opcode::text, "{\"backend\":\"" + *name_ + "\"}") +
+           messages_.feed(bytes.substr(step.consumed)));
+  }
+
+  void answer(std::string bytes) {
+    if (messages_.ended()) return finish(std::move(bytes));
+    if (bytes.empty()) return read();
+    send(std::move(bytes));
+  }
+  void finish(std::string bytes) {
+    stage_ = stage::finishing;
+    send(std::move(bytes));
+  }
+
+  void send(std::string bytes) {
+    out_ = std::move(bytes);
+    asio::async_write(socket_, asio::buffer(out_), [self = shared_from_this()](std::error_code error, std::size_t) {
+      if (!error && self->stage_ == stage::finishing) self->socket_.shutdown(tcp::socket::shutdown_send, error);
+      if (!error) self->read();
+    });
+  }
+
+  tcp::socket socket_;
+  const std::shared_ptr<const std::string> name_;
+  stage stage_ = stage::head;
+  wsproxy::head_parser parser_{wsproxy::head_parser::kind::request};
+  echo messages_;
+  std::string out_;
+  std::array<char, 4096> buffer_;
+};
 
 }  // namespace
 
@@ -185,8 +204,7 @@ void demo_backend::accept() {
     if (!error) {
       std::error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
-      // A connection that ends in an error has ended; there is nobody to tell.
-      asio::co_spawn(acceptor_.get_executor(), serve(std::move(socket), name_), [](std::exception_ptr) {});
+      std::make_shared<connection>(std::move(socket), name_)->read();
     }
     accept();
   });
