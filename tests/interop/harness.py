@@ -178,7 +178,7 @@ class World:
     def start_nginx(self, template, values, address):
         """In the foreground, and with nothing that needs rights: no log, no directories of the system."""
         place = os.path.join(self.directory, f"nginx-{address[1]}")
-        os.mkdir(place)
+        os.makedirs(place, exist_ok=True)
         extra = "access_log off;\n" + "".join(
             f"{kind}_temp_path {place}/temp;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         path = self.configuration(template, values, f"nginx-{address[1]}-{template}", extra)

@@ -1,0 +1,160 @@
+"""The same requests to nginx and to the gateway, with the same configuration: what arrives at the backend must be
+the same bytes, and what comes back must mean the same, but for the decided differences."""
+
+import concurrent.futures
+import copy
+import difflib
+import os
+import threading
+
+import decided
+import recording
+from requests_table import CASES
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# nginx and the gateway listen on one port of two addresses: what mentions the port says the same.
+ADDRESSES = {"nginx": "127.0.0.2", "gateway": "127.0.0.1"}
+
+
+class Pair:
+    """nginx and the gateway before the same backends, with the same file."""
+
+    def __init__(self, world, template, **more):
+        self.world, self.template = world, template
+        self.backends = [recording.Backend(name) for name in "abc"]
+        self.port = world.reserve_port()
+        self.values = {f"BACKEND_{b.name.upper()}": f"127.0.0.1:{b.port}" for b in self.backends}
+        self.values |= more
+        self.fronts = {}
+        self.restart()
+
+    def restart(self):
+        """Both forget whose turn it was, and who failed."""
+        for child in self.fronts.values():
+            child.stop()
+        start = {"nginx": self.world.start_nginx, "gateway": self.world.start_gateway}
+        for name, address in ADDRESSES.items():
+            values = {"LISTEN": f"{address}:{self.port}", **self.values}
+            self.fronts[name] = start[name](self.template, values, (address, self.port))
+
+    def observe(self, name, source, steps):
+        seen = recording.exchange((ADDRESSES[name], self.port), source, steps)
+        seen["backend"] = [each for backend in self.backends for each in backend.take()]
+        return seen
+
+    def names(self):
+        """Ports differ from run to run, and so would the comparison's output."""
+        return {f":{value.rpartition(':')[2]}": f":@{key}@" for key, value in self.values.items()} | \
+            {f":{self.port}": ":@LISTEN@"}
+
+    def stop(self):
+        for child in self.fronts.values():
+            child.stop()
+        for backend in self.backends:
+            backend.close()
+
+
+def text(data):
+    return data.decode("latin-1").replace("\r", "\\r").replace("\0", "\\0")
+
+
+def shortened(body):
+    return repr(body) if len(body) < 400 else f"{body[:40]!r}... of {len(body)} bytes"
+
+
+def is_page(response):
+    """An error page of the proxy's own: every backend's answer has this field."""
+    names = [name.lower() for name, _ in response["fields"]]
+    return response["status"] >= 300 and b"x-backend" not in names and bool(response["body"])
+
+
+def described(response):
+    """What must be the same of a response. Its text, its type and length are the proxy's own on an error page."""
+    yield f"status {response['status']}"
+    for status, fields in response["interim"]:
+        yield f"after {status} " + text(b", ".join(sorted(name + b": " + value for name, value in fields)))
+    if "fields" not in response:
+        return
+    page = is_page(response)
+    if not page and response["status"] != 101 and b"X-Backend" in dict(response["fields"]):
+        yield f"reason {response['reason']}"
+    ours = {b"date", b"server"} | ({b"content-length", b"content-type", b"transfer-encoding"} if page else set())
+    lines = []
+    for name, value in response["fields"]:
+        # That it stays open is HTTP/1.1's default, which nginx says all the same.
+        if (name.lower(), value.lower()) != (b"connection", b"keep-alive") or response["version"] == "HTTP/1.0":
+            lines.append(f"{text(name)}: {'(any)' if name.lower() in ours else text(value)}")
+    if not page:
+        yield from sorted(lines)
+        yield f"body {shortened(response['body'])}"
+    else:
+        yield from sorted(line for line in lines if not line.endswith("(any)"))
+        yield "an error page"
+    if not response["whole"]:
+        yield "(cut off)"
+
+
+def lines_of(seen, names):
+    """An observation as lines that can be compared and read."""
+    lines = []
+    for each in seen["backend"]:
+        lines.append(f"-- backend {each['backend']} received")
+        lines += text(each["head"]).split("\n")[:-2]
+        lines.append(f"body {shortened(each['body'])}{'' if each['whole'] else ' (cut off)'}")
+        if each.get("tunnel") is not None:
+            lines.append(f"tunnel {each['tunnel'].hex()}")
+    for response in seen["responses"]:
+        lines.append("-- client received")
+        lines += described(response)
+    if seen["tunnel"] is not None:
+        lines.append(f"tunnel {seen['tunnel'].hex()}")
+    lines.append(f"-- then {seen['end']}")
+    for old, new in names.items():
+        lines = [line.replace(old, new) for line in lines]
+    return lines
+
+
+def compare(pair, case, source):
+    """None, or how they differ beyond what is decided."""
+    theirs, ours = (pair.observe(name, source, case.steps) for name in ("nginx", "gateway"))
+    expected = copy.deepcopy(theirs)
+    applied = decided.apply(expected, case, pair.template)
+    if len(theirs["backend"]) != len(ours["backend"]) or any(r["status"] in (502, 504) for r in theirs["responses"]):
+        pair.restart()
+    wanted, got = (lines_of(seen, pair.names()) for seen in (expected, ours))
+    if wanted == got:
+        return None
+    difference = "\n".join(difflib.unified_diff(wanted, got, "nginx", "gateway", lineterm="", n=1))
+    return difference + (f"\n(applied: {', '.join(applied)})" if applied else "")
+
+
+def compare_all(report, world, template):
+    wanted = [(i, case) for i, case in enumerate(CASES) if report.wants(f"nginx, {template}: {case.name}")]
+    if not wanted:
+        return
+    pair = Pair(world, template)
+    try:
+        for i, case in wanted:
+            # Many client addresses: where the hash is of the address, all backends have their share.
+            report.check(f"nginx, {template}: {case.name}", check, pair, case, f"127.0.0.{10 + i % 200}")
+    finally:
+        pair.stop()
+
+
+class Difference(Exception):
+    pass
+
+
+def check(pair, case, source):
+    difference = compare(pair, case, source)
+    if difference:
+        raise Difference("\n" + difference)
+
+
+def templates():
+    return sorted(name for name in os.listdir(os.path.join(HERE, "conf")) if name.endswith(".conf") and name != "timeouts.conf")
+
+
+def jobs(report, world):
+    for template in templates():
+        yield lambda template=template: compare_all(report, world, template)

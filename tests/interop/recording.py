@@ -1,0 +1,331 @@
+"""Both ends of the comparison with nginx: a backend that keeps the exact bytes it receives, and a client that
+sends exact bytes and takes responses apart."""
+
+import base64
+import hashlib
+import select
+import socket
+import threading
+import time
+
+# Frames of a tunnel: "hi" and Close 1000 from the client, masked; "hello" and Close 1000 from the backend.
+CLIENT_HELLO = bytes.fromhex("8182a1b2c3d4c9db")
+CLIENT_CLOSE = bytes.fromhex("8882a1b2c3d4a25a")
+SERVER_HELLO = b"\x81\x05hello"
+SERVER_CLOSE = b"\x88\x02\x03\xe8"
+
+
+def accept_key(key):
+    return base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+
+
+class Reader:
+    """What comes from a socket, in the pieces that HTTP/1.1 is made of. Any of them is None or short at the end of
+    the stream or when nothing comes for too long; `ended` tells why."""
+
+    def __init__(self, connection, timeout=10):
+        self.connection, self.data, self.ended = connection, b"", None
+        connection.settimeout(timeout)
+
+    def more(self):
+        if self.ended:
+            return False
+        try:
+            received = self.connection.recv(65536)
+        except (ConnectionError, BrokenPipeError):
+            self.ended = "reset"
+        except socket.timeout:
+            self.ended = "silence"
+        else:
+            self.data += received
+            self.ended = None if received else "end"
+        return not self.ended
+
+    def until(self, mark):
+        while mark not in self.data:
+            if not self.more():
+                return None
+        found, _, self.data = self.data.partition(mark)
+        return found + mark
+
+    def exactly(self, size):
+        while len(self.data) < size and self.more():
+            pass
+        found, self.data = self.data[:size], self.data[size:]
+        return found
+
+    def rest(self):
+        while self.more():
+            pass
+        found, self.data = self.data, b""
+        return found
+
+    def chunked(self):
+        """The decoded body, and whether it was whole."""
+        body = b""
+        while (line := self.until(b"\r\n")) is not None:
+            size = int(line.split(b";")[0], 16)
+            if size == 0:
+                while (line := self.until(b"\r\n")) not in (b"\r\n", None):
+                    pass
+                return body, line is not None
+            chunk = self.exactly(size)
+            body += chunk
+            if len(chunk) < size or self.until(b"\r\n") is None:
+                break
+        return body, False
+
+
+def fields_of(head):
+    """Names and values as they stand there."""
+    lines = head.split(b"\r\n")[1:]
+    return [tuple(part.strip(b" \t") for part in line.partition(b":")[::2]) for line in lines if line]
+
+
+def value_of(fields, name):
+    """Of the first such field, in lower case; empty if there is none."""
+    return next((value.lower() for each, value in fields if each.lower() == name), b"")
+
+
+# ---- The backend
+
+def answer(status, *fields, body=b"", close=False):
+    """`close`: the connection is closed after it. %NAME% becomes the backend's name."""
+    lines = [b"HTTP/1.1 " + status, b"X-Backend: %NAME%", *fields, b"", body]
+    return b"\r\n".join(lines), close
+
+
+def with_length(status, *fields, body=b"from %NAME%"):
+    return answer(status, *fields, b"Content-Type: text/plain", b"Content-Length: %d" % len(body.replace(b"%NAME%", b"a")),
+                  body=body)
+
+
+CHUNKS = b"5\r\nfirst\r\n8;ext=1\r\n, second\r\n0\r\n\r\n"
+ANSWERS = {
+    b"": with_length(b"200 OK"),
+    b"chunked": answer(b"200 OK", b"Transfer-Encoding: chunked", b"Content-Type: text/plain", body=CHUNKS),
+    b"until-close": answer(b"200 OK", b"Content-Type: text/plain", body=b"until the end", close=True),
+    b"http-1.0": (b"HTTP/1.0 200 OK\r\nX-Backend: %NAME%\r\nContent-Type: text/plain\r\n\r\nold", True),
+    b"empty": answer(b"200 OK", b"Content-Length: 0"),
+    b"204": answer(b"204 No Content"),
+    b"304": answer(b"304 Not Modified", b'ETag: "x"', b"Content-Length: 20"),
+    b"201": with_length(b"201 Created", b"Location: /made"),
+    b"302": with_length(b"302 Found", b"Location: http://elsewhere.test/path"),
+    b"401": with_length(b"401 Unauthorized", b'WWW-Authenticate: Basic realm="x"'),
+    b"403": with_length(b"403 Forbidden"),
+    b"404": with_length(b"404 Not Found"),
+    b"404-chunked": answer(b"404 Not Found", b"Transfer-Encoding: chunked", body=CHUNKS),
+    b"404-until-close": answer(b"404 Not Found", body=b"until the end", close=True),
+    b"500": with_length(b"500 Internal Server Error"),
+    b"503": with_length(b"503 Service Unavailable", b"Retry-After: 7"),
+    b"299": with_length(b"299 Something Rare"),
+    b"no-reason": with_length(b"200 "),
+    b"fields": with_length(
+        b"200 OK", b"Set-Cookie: a=1", b"set-cookie: b=2; Path=/", b"X-oDD-cAsE: kept", b"X_Under_Score: 1",
+        b"X-Empty:", b"Cache-Control: no-cache", b"Cache-Control: private", b"Vary: Accept", b"ETag: W/\"1\"",
+        b"Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT", b"X-Spaces:   in   between   ", b"X-Latin: caf\xe9",
+        b"Access-Control-Allow-Origin: http://own.test", b"Via: 1.1 cache", b"Warning: 199 - x", b"Age: 1"),
+    b"hidden": with_length(b"200 OK", b"Server: backend/1", b"Date: Sat, 01 Jan 2022 00:00:00 GMT", b"X-Pad: pad",
+                           b"X-Accel-Charset: x", b"X-Accel-Buffering: no"),
+    b"hop": with_length(b"200 OK", b"Connection: X-Private, close", b"X-Private: 1", b"Keep-Alive: timeout=5",
+                        b"Proxy-Connection: keep-alive", b"Trailer: X-T"),
+    b"refresh": with_length(b"200 OK", b"Refresh: 5; url=/x", b"Content-Location: /y"),
+    b"100": answer(b"200 OK", b"Content-Length: 2", body=b"ok"),
+    b"103": answer(b"200 OK", b"Content-Length: 2", body=b"ok"),
+    b"slow-head": with_length(b"200 OK"),
+    b"big-body": answer(b"200 OK", b"Content-Length: 300000", body=b"b" * 300000),
+    b"long-head": with_length(b"200 OK", *(b"X-Long-%d: " % i + b"v" * 90 for i in range(25))),
+    b"too-long-head": with_length(b"200 OK", b"X-Long: " + b"v" * 40000),
+    b"short-body": answer(b"200 OK", b"Content-Length: 100", body=b"short", close=True),
+    b"short-chunks": answer(b"200 OK", b"Transfer-Encoding: chunked", body=b"5\r\nfirst\r\n", close=True),
+    b"bad-chunks": answer(b"200 OK", b"Transfer-Encoding: chunked", body=b"5\r\nfirst\r\nzz\r\n", close=True),
+    b"garbage": (b"this is no HTTP\r\n\r\n", True),
+    b"nothing": (b"", True),
+    b"half-head": (b"HTTP/1.1 200 OK\r\nX-Backend: %NAME%\r\nConte", True),
+    b"two-lengths": answer(b"200 OK", b"Content-Length: 2", b"Content-Length: 3", body=b"ok", close=True),
+    b"length-and-chunked": answer(b"200 OK", b"Content-Length: 2", b"Transfer-Encoding: chunked", body=CHUNKS),
+    b"bad-length": answer(b"200 OK", b"Content-Length: two", body=b"ok", close=True),
+    b"unknown-coding": answer(b"200 OK", b"Transfer-Encoding: gzip", body=b"ok", close=True),
+    b"fold": answer(b"200 OK", b"X-Folded: a", b" b", b"Content-Length: 2", body=b"ok"),
+    b"bad-name": answer(b"200 OK", b"X Bad: a", b"Content-Length: 2", body=b"ok"),
+    b"nul": answer(b"200 OK", b"X-Nul: a\x00b", b"Content-Length: 2", body=b"ok"),
+    b"bare-lf": (b"HTTP/1.1 200 OK\nX-Backend: %NAME%\nContent-Length: 2\n\nok", False),
+    b"101": (b"HTTP/1.1 101 Switching Protocols\r\nX-Backend: %NAME%\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", True),
+}
+FIRST = {b"100": b"HTTP/1.1 100 Continue\r\n\r\n", b"103": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"}
+
+SWITCH = [b"HTTP/1.1 101 Switching Protocols", b"X-Backend: %NAME%", b"Upgrade: websocket", b"Connection: Upgrade",
+          b"Sec-WebSocket-Accept: %ACCEPT%"]
+SWITCHES = {
+    b"": SWITCH,
+    b"ws-fields": SWITCH + [b"Sec-WebSocket-Protocol: chat", b"Set-Cookie: a=1", b"Set-Cookie: b=2",
+                            b"Content-Type: text/x", b"X-Private: 1"],
+    b"ws-other-case": [SWITCH[0], SWITCH[1], b"upgrade: WebSocket", b"connection: keep-alive, UPGRADE",
+                       b"sec-websocket-accept: %ACCEPT%"],
+    b"ws-wrong-accept": SWITCH[:4] + [b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+    b"ws-no-accept": SWITCH[:4],
+    b"ws-no-connection": SWITCH[:3] + SWITCH[4:],
+    b"ws-other-protocol": SWITCH[:2] + [b"Upgrade: h2c"] + SWITCH[3:],
+}
+
+
+class Backend:
+    """One of the `server`s. What a request asks for with answer=NAME in its query is what it gets."""
+
+    def __init__(self, name, backlog=64):
+        self.name, self.seen = name, []
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
+        self.port = self.listener.getsockname()[1]
+        self.open, self.idle = 0, threading.Condition()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with self.idle:
+                self.open += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        try:
+            with connection:
+                reader = Reader(connection, timeout=30)
+                while self._one(connection, reader):
+                    pass
+        except (ConnectionError, BrokenPipeError, socket.timeout):
+            pass
+        finally:
+            with self.idle:
+                self.open -= 1
+                self.idle.notify_all()
+
+    def _one(self, connection, reader):
+        """A request and its answer; true if another may follow."""
+        head = reader.until(b"\r\n\r\n")
+        if head is None:
+            if reader.data:
+                self.seen.append({"backend": self.name, "head": reader.data, "body": b"", "whole": False})
+            return False
+        seen = {"backend": self.name, "head": head, "body": b"", "whole": True, "tunnel": None}
+        self.seen.append(seen)
+        fields = fields_of(head)
+        if b"chunked" in value_of(fields, b"transfer-encoding"):
+            seen["body"], seen["whole"] = reader.chunked()
+        elif length := int(value_of(fields, b"content-length") or b"0"):
+            seen["body"] = reader.exactly(length)
+            seen["whole"] = len(seen["body"]) == length
+        method, target = head.split(b" ", 2)[:2]
+        wanted = target.partition(b"answer=")[2].partition(b"&")[0].partition(b"#")[0]
+        if wanted in SWITCHES and value_of(fields, b"upgrade") == b"websocket":
+            return self._switch(connection, reader, seen, fields, SWITCHES[wanted])
+        text, close = ANSWERS[wanted if wanted in ANSWERS else b""]
+        if method == b"HEAD":
+            text = text.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if text else b""
+        if wanted in FIRST:
+            connection.sendall(FIRST[wanted])
+            time.sleep(0.02)
+        if wanted == b"slow-head":
+            connection.sendall(text[:20])
+            time.sleep(0.05)
+            text = text[20:]
+        connection.sendall(text.replace(b"%NAME%", self.name.encode()))
+        if close:
+            connection.shutdown(socket.SHUT_WR)
+            reader.rest()
+        return not close
+
+    def _switch(self, connection, reader, seen, fields, lines):
+        key = next((value for name, value in fields if name.lower() == b"sec-websocket-key"), b"")
+        head = b"\r\n".join(lines).replace(b"%NAME%", self.name.encode()).replace(b"%ACCEPT%", accept_key(key))
+        connection.sendall(head + b"\r\n\r\n" + SERVER_HELLO)
+        seen["tunnel"] = reader.until(CLIENT_CLOSE) or reader.data
+        if not reader.ended:
+            connection.sendall(SERVER_CLOSE)
+            connection.shutdown(socket.SHUT_WR)
+            reader.rest()
+        return False
+
+    def take(self):
+        """What came since the last call, once every connection has ended."""
+        with self.idle:
+            ended = self.idle.wait_for(lambda: self.open == 0, 5)
+        seen, self.seen = self.seen, []
+        return seen if ended else seen + [{"backend": self.name, "head": b"(a connection stays open)\r\n\r\n",
+                                           "body": b"", "whole": False}]
+
+    def close(self):
+        self.listener.close()
+
+
+# ---- The client
+
+def read_response(reader, method):
+    """The next response as status, reason, fields, body; with the interim responses before it. None: there is none."""
+    interim = []
+    while True:
+        head = reader.until(b"\r\n\r\n")
+        if head is None:
+            return {"status": f"none ({reader.ended}; {reader.data[:80]!r})", "interim": interim} \
+                if reader.data or interim else None
+        version, status, reason = (head.split(b"\r\n")[0] + b"  ").split(b" ", 2)
+        fields, status = fields_of(head), int(status)
+        if status == 101 or status >= 200:
+            break
+        interim.append((status, fields))
+    response = {"status": status, "reason": reason.strip().decode("latin-1"), "version": version.decode(),
+                "fields": fields, "interim": interim, "body": b"", "whole": True}
+    if method == "HEAD" or status in (101, 204, 304):
+        return response
+    if b"chunked" in value_of(fields, b"transfer-encoding"):
+        response["body"], response["whole"] = reader.chunked()
+    elif value_of(fields, b"content-length"):
+        length = int(value_of(fields, b"content-length"))
+        response["body"] = reader.exactly(length)
+        response["whole"] = len(response["body"]) == length
+    else:
+        response["body"] = reader.rest()
+        response["whole"] = reader.ended == "end"
+    return response
+
+
+def exchange(address, source, steps):
+    """Sends each step's bytes and reads its responses. Returns all responses and how the connection stands then."""
+    responses, tunnel = [], None
+    with socket.create_connection(address, timeout=10, source_address=(source, 0)) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        reader = Reader(client)
+        for data, methods in steps:
+            send(client, data)
+            for method in methods:
+                response = read_response(reader, method)
+                if response is None:
+                    break
+                responses.append(response)
+                if response["status"] == 101:
+                    send(client, CLIENT_HELLO)
+                    send(client, CLIENT_CLOSE)
+                    tunnel = reader.rest()
+                    break
+        return {"responses": responses, "tunnel": tunnel, "end": end_of(client, reader, responses)}
+
+
+def send(client, data):
+    """All of it, unless the other side has closed: its answer counts."""
+    try:
+        client.sendall(data)
+    except (ConnectionError, BrokenPipeError):
+        pass
+
+
+def end_of(client, reader, responses):
+    """Whether the connection can be used for another request; what was announced must hold."""
+    if not reader.ended:
+        said_close = bool(responses) and b"close" in value_of(responses[-1].get("fields", []), b"connection")
+        if select.select([client], [], [], 3 if said_close else 0)[0]:
+            reader.more()
+    if reader.data:
+        return f"more: {reader.data[:80]!r}"
+    return reader.ended or "open"
