@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <stdexcept>
+
 #include <asio/ip/tcp.hpp>
 #include <asio/ip/v6_only.hpp>
 #include <asio/local/stream_protocol.hpp>
@@ -41,6 +43,19 @@ namespace {
   throw std::system_error(error, "cannot listen on " + std::string(at));
 }
 
+// As a backend's address, but port 0 lets the system choose.
+address parse(std::string_view text) {
+  const bool any_port = text.ends_with(":0") && !text.starts_with("unix:");
+  try {
+    auto at = address::parse(any_port ? text.substr(0, text.size() - 2) : text);
+    if (any_port) at.port = 0;
+    return at;
+  } catch (const std::invalid_argument& wrong) {
+    throw std::system_error(make_error_code(std::errc::invalid_argument),
+                            "cannot listen on " + std::string(text) + ": " + wrong.what());
+  }
+}
+
 // A socket file that nobody listens on any more is left by a process that was killed.
 void remove_stale(const std::string& path, const generic::endpoint& at) {
   struct stat found {};
@@ -70,7 +85,7 @@ bool is_wildcard(const generic::endpoint& at) {
 
 listener open_listener(const asio::any_io_executor& executor, std::string_view text, int backlog, bool reuse_port,
                        bool ipv6_only) {
-  const auto at = address::parse(text);
+  const auto at = parse(text);
   auto endpoint = endpoint_of(text, at);
   listener opened{acceptor(executor), endpoint, is_wildcard(endpoint)};
   std::error_code error;
