@@ -39,20 +39,15 @@ address_text text_of(const generic::endpoint& endpoint) {
 
 namespace {
 
-[[noreturn]] void fail(std::string_view at, std::error_code error) {
-  throw std::system_error(error, "cannot listen on " + std::string(at));
+[[noreturn]] void fail(std::string_view at, std::error_code error, const std::string& why = {}) {
+  throw std::system_error(error, "cannot listen on " + std::string(at) + (why.empty() ? "" : " (" + why + ")"));
 }
 
-// As a backend's address, but port 0 lets the system choose.
 address parse(std::string_view text) {
-  const bool any_port = text.ends_with(":0") && !text.starts_with("unix:");
   try {
-    auto at = address::parse(any_port ? text.substr(0, text.size() - 2) : text);
-    if (any_port) at.port = 0;
-    return at;
+    return address::parse(text);
   } catch (const std::invalid_argument& wrong) {
-    throw std::system_error(make_error_code(std::errc::invalid_argument),
-                            "cannot listen on " + std::string(text) + ": " + wrong.what());
+    fail(text, make_error_code(std::errc::invalid_argument), wrong.what());
   }
 }
 
