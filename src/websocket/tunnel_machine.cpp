@@ -267,6 +267,7 @@ void tunnel_machine::on_tick(time_point now) {
   tunnel_timer([&](time_point since, duration length, errc what) {
     if (now >= since + length) error = what;
   });
+  if (error == errc::half_close_timeout && end_.cause == end_cause::closed) end_.error = error;  // closed, and cut off
   if (error != errc{}) return finish(end_cause::timeout, error, side::local);
   if (!closing_ && now >= drain_at_) {
     begin_end(end_cause::drained, errc::lifetime_reached, side::local);
