@@ -43,6 +43,10 @@ std::uint64_t tunnel_machine::random() noexcept {  // splitmix64
 void tunnel_machine::on_eof(side from, slices& out, time_point now) {
   auto& p = at(from);
   if (p.ended) return;
+  if (p.mute) {  // a write failed before, and now it has nothing more to say: it is gone
+    p.in.release_held(out);
+    return lost(from, from == side::upstream ? 1014 : 1001, now);
+  }
   auto& sink = other(from);
   p.ended = true;
   half_since_ = now;
