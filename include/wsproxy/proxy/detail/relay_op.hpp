@@ -115,8 +115,12 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     run();
   }
   void on_tick() {
-    if (exchange_) exchange_->machine.on_tick(this->now());
-    else tunnel_->on_tick(this->now());
+    if (exchange_) {
+      exchange_->machine.on_tick(this->now());
+    } else {
+      tunnel_->on_tick(this->now());
+      this->arm(tunnel_->deadline());  // a tick that came early moved nothing, and was the last
+    }
     run();
   }
   void drain_session(std::uint16_t code, std::string_view reason) override {
