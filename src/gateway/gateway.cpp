@@ -4,6 +4,7 @@
 #include <atomic>
 #include <deque>
 #include <exception>
+#include <optional>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <unordered_set>
@@ -17,6 +18,7 @@
 #include <asio/steady_timer.hpp>
 
 #include <wsproxy/http/body.hpp>
+#include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/websocket/upgrade.hpp>
@@ -27,7 +29,14 @@ namespace wsproxy {
 
 namespace {
 
-using client_socket = asio::generic::stream_protocol::socket;
+#ifdef __linux__
+using client_socket = edge_socket;
+using backend_dialer = edge_dialer;
+#else
+using client_socket = upstream_socket;
+using backend_dialer = socket_dialer;
+#endif
+using endpoint = asio::generic::stream_protocol::endpoint;
 constexpr auto accept_pause = std::chrono::milliseconds(500);
 constexpr int accepts_per_turn = 32;
 
@@ -83,7 +92,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   std::string begin(detail::listener opened);
   void accept_when_ready(detail::listener& from, std::size_t index);
   void accept_some(detail::listener& from, std::size_t index);
-  void take(detail::listener& from, std::size_t index, int descriptor, const client_socket::endpoint_type& peer);
+  void take(detail::listener& from, std::size_t index, int descriptor, const endpoint& peer);
   std::vector<std::shared_ptr<connection>> present() const;
   void pause(std::string why);
   void resume();
@@ -191,7 +200,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
       if (auto alive = self.lock()) alive->on_established(session);
       if (next) next(session);
     };
-    async_forward(socket_, std::move(to.to), std::move(what),
+    async_forward(socket_, std::move(to.to), std::move(what), backend_dialer{},
                   stoppable([self = shared_from_this(), on_end = std::move(to.on_end)](forward_result result) {
                     if (on_end) on_end(result);
                     self->on_forwarded(std::move(result));
@@ -293,8 +302,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void close() {
-    std::error_code ignored;
-    socket_.close(ignored);
+    stream_traits<client_socket>::close(socket_);
     server_->ended(*this);
   }
 
@@ -344,7 +352,7 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
   for (int i = 0; i != accepts_per_turn && from.socket.is_open(); ++i) {
     if (options.max_connections != 0 && open >= options.max_connections)
       return pause("the limit of " + std::to_string(options.max_connections) + " connections is reached");
-    client_socket::endpoint_type peer;
+    endpoint peer;
     std::error_code error;
     const int descriptor = detail::accept_one(from, peer, error);
     if (descriptor >= 0) {
@@ -358,22 +366,25 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
 }
 
 void gateway::state::take(detail::listener& from, std::size_t index, int descriptor,
-                          const client_socket::endpoint_type& peer) {
+                          const endpoint& peer) {
   const int on = 1;
-  client_socket::endpoint_type local = from.at;
+  endpoint local = from.at;
   if (from.wildcard) {
     socklen_t size = static_cast<socklen_t>(local.capacity());
     if (::getsockname(descriptor, static_cast<sockaddr*>(local.data()), &size) == 0) local.resize(size);
   }
   if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  client_socket socket(executor);
-  std::error_code error;
-  socket.assign(from.at.protocol(), descriptor, error);
-  if (error) {
-    ::close(descriptor);
-    return pause("cannot watch a connection: " + error.message());
+  std::optional<client_socket> socket;
+  try {
+#ifdef __linux__
+    socket.emplace(executor, descriptor);
+#else
+    socket.emplace(executor, from.at.protocol(), descriptor);
+#endif
+  } catch (const std::system_error& error) {
+    return pause("cannot watch a connection: " + error.code().message());
   }
-  std::make_shared<connection>(shared_from_this(), std::move(socket), detail::text_of(peer), detail::text_of(local),
+  std::make_shared<connection>(shared_from_this(), std::move(*socket), detail::text_of(peer), detail::text_of(local),
                                index, ++accepted)
       ->read();
 }
