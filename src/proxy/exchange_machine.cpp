@@ -354,7 +354,7 @@ void exchange_machine::on_eof(side from, slices& out, time_point now) {
 void exchange_machine::on_broken(side which, std::error_code, time_point now) {
   if (which == side::downstream) {
     result_.keep_alive = false;
-    return finish(end_cause::reset, errc::downstream_closed, side::downstream, result_.committed ? result_.status : 0);
+    return finish(end_cause::reset, errc::downstream_closed, side::downstream, 0);
   }
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
   result_.keep_alive = false;
@@ -412,7 +412,7 @@ void exchange_machine::on_tick(time_point now) {
   if (!request_complete() && due(body_since_, t.client_body)) {
     result_.keep_alive = false;
     return finish(end_cause::timeout, errc::client_body_timeout, side::downstream,
-                  result_.committed ? result_.status : status_for(errc::client_body_timeout));
+                  status_for(errc::client_body_timeout));
   }
   if (phase_ == step::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
   result_.keep_alive = false;
@@ -421,7 +421,7 @@ void exchange_machine::on_tick(time_point now) {
 
 void exchange_machine::abort(std::error_code error) {
   result_.keep_alive = false;
-  finish(end_cause::aborted, error, side::local, result_.committed ? result_.status : 503);
+  finish(end_cause::aborted, error, side::local, 503);
 }
 
 void exchange_machine::finish(end_cause cause, std::error_code error, side who, int status) {
@@ -432,7 +432,7 @@ void exchange_machine::finish(end_cause cause, std::error_code error, side who, 
   result_.cause = cause;
   result_.error = error;
   result_.who = who;
-  result_.status = status;
+  if (!result_.committed) result_.status = status;
   // Uncommitted, with the request read whole: the host can answer and go on.
   if (!result_.committed)
     result_.keep_alive = who == side::upstream && request_complete() && client_keeps_alive() &&
