@@ -5,6 +5,7 @@
 #include <deque>
 #include <exception>
 #include <optional>
+#include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <unordered_set>
@@ -172,16 +173,16 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     ++server_->requests;
     head_ = std::move(result.head);
     early_ = std::move(result.early);
-    if (const auto error = check_request(head_)) return refuse(status_for(error), error, nullptr);
-    decide();
+    const auto request = seen();
+    if (const auto error = check_request(head_)) return refuse(status_for(error), error, &request);
+    decide(request);
   }
 
-  void decide() {
-    const auto request = seen();
+  void decide(const inbound& request) {
     decision chosen = hang_up{};
     try {
       chosen = server_->select(request);
-    } catch (const std::exception&) {
+    } catch (...) {
       return answer(error_answer(500, {}, &request));
     }
     if (auto* to = std::get_if<pass>(&chosen)) forward(std::move(*to));
@@ -236,7 +237,12 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
 
   respond error_answer(int status, const std::error_code& why, const inbound* request) const {
     const auto& make = server_->options.error_answer;
-    return make ? make(status, why, request) : plain_answer(status, why);
+    if (!make) return plain_answer(status, why);
+    try {
+      return make(status, why, request);
+    } catch (...) {
+      return plain_answer(500, {});
+    }
   }
   void refuse(int status, const std::error_code& why, const inbound* request) {
     ++server_->refused;
@@ -271,10 +277,21 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     return head_.version == http_version::http_1_1 || head_.fields.has_token("Connection", "keep-alive");
   }
 
+  // What cannot be sent (a status or a field that is none) was not what the host meant.
+  static std::string bytes_of(respond& own, bool closes) {
+    try {
+      return make_response(own.status, own.body, own.extra, closes);
+    } catch (const std::invalid_argument&) {
+      own = plain_answer(500, {});
+      return make_response(own.status, own.body, own.extra, closes);
+    }
+  }
+
   void send(respond own, const forward_result* result) {
     if (server_->stopped) return close();
     const bool closes = own.close || !body_read_ || server_->draining || !client_keeps_alive();
-    std::string bytes = make_response(own.status, own.body, own.extra, closes);
+    if (!closes && head_.version == http_version::http_1_0) own.extra.add("Connection", "keep-alive");
+    std::string bytes = bytes_of(own, closes);
     if (head_.method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
     log(own.status, head_.method == "HEAD" ? 0 : own.body.size(), result);
     const auto& t = server_->options.timeouts;
@@ -436,6 +453,7 @@ void gateway::state::drain(drain_options how, std::function<void()> done) {
   if (how.deadline > duration::zero()) {
     const auto at = std::chrono::steady_clock::now() + how.deadline;
     if (!deadline_ || at < deadline_->expiry()) {
+      if (deadline_) deadline_->cancel();
       deadline_ = std::make_shared<asio::steady_timer>(executor, at);
       deadline_->async_wait([weak = weak_from_this(), keep = deadline_](std::error_code error) {
         auto self = weak.lock();
