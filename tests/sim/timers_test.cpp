@@ -261,6 +261,7 @@ TEST_CASE("half_close takes over from idle when one side has sent FIN, and the o
       CHECK((by_client ? b.client_got() : b.backend().received) == "late");
       b.w.run();
       CHECK(since(last, b.end.at) == 7s);
+      CHECK(b.result().error == errc::half_close_timeout);
       CHECK(b.faults() == none);
     }
   }
