@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <stdexcept>
+
 #include <asio/ip/tcp.hpp>
 #include <asio/ip/v6_only.hpp>
 #include <asio/local/stream_protocol.hpp>
@@ -37,8 +39,16 @@ address_text text_of(const generic::endpoint& endpoint) {
 
 namespace {
 
-[[noreturn]] void fail(std::string_view at, std::error_code error) {
-  throw std::system_error(error, "cannot listen on " + std::string(at));
+[[noreturn]] void fail(std::string_view at, std::error_code error, const std::string& why = {}) {
+  throw std::system_error(error, "cannot listen on " + std::string(at) + (why.empty() ? "" : " (" + why + ")"));
+}
+
+address parse(std::string_view text) {
+  try {
+    return address::parse(text);
+  } catch (const std::invalid_argument& wrong) {
+    fail(text, make_error_code(std::errc::invalid_argument), wrong.what());
+  }
 }
 
 // A socket file that nobody listens on any more is left by a process that was killed.
@@ -70,7 +80,7 @@ bool is_wildcard(const generic::endpoint& at) {
 
 listener open_listener(const asio::any_io_executor& executor, std::string_view text, int backlog, bool reuse_port,
                        bool ipv6_only) {
-  const auto at = address::parse(text);
+  const auto at = parse(text);
   auto endpoint = endpoint_of(text, at);
   listener opened{acceptor(executor), endpoint, is_wildcard(endpoint)};
   std::error_code error;

@@ -70,12 +70,14 @@ class environment_service final : public asio::execution_context::service, publi
     if (!wake_ || queue_.earliest() >= waiting_for_) return;
     waiting_for_ = queue_.earliest();
     wake_->expires_at(waiting_for_);
-    wake_->async_wait([this, at = waiting_for_](std::error_code) { fire(at); });
+    wake_->async_wait([this, at = waiting_for_](std::error_code ec) {
+      if (!ec) fire(at);
+    });
   }
 
   void fire(time_point armed_for) {
     const std::lock_guard lock(mutex_);
-    if (armed_for != waiting_for_) return;  // replaced by an earlier one, or cancelled
+    if (armed_for != waiting_for_) return;  // replaced by an earlier one just as it expired
     waiting_for_ = time_point::max();
     const auto present = now();
     while (timer* due = queue_.take_due(present)) due->expired();

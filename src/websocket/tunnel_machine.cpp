@@ -43,6 +43,10 @@ std::uint64_t tunnel_machine::random() noexcept {  // splitmix64
 void tunnel_machine::on_eof(side from, slices& out, time_point now) {
   auto& p = at(from);
   if (p.ended) return;
+  if (p.mute) {  // a write failed before, and now it has nothing more to say: it is gone
+    p.in.release_held(out);
+    return lost(from, from == side::upstream ? 1014 : 1001, now);
+  }
   auto& sink = other(from);
   p.ended = true;
   half_since_ = now;
@@ -267,6 +271,7 @@ void tunnel_machine::on_tick(time_point now) {
   tunnel_timer([&](time_point since, duration length, errc what) {
     if (now >= since + length) error = what;
   });
+  if (error == errc::half_close_timeout && end_.cause == end_cause::closed) end_.error = error;  // closed, and cut off
   if (error != errc{}) return finish(end_cause::timeout, error, side::local);
   if (!closing_ && now >= drain_at_) {
     begin_end(end_cause::drained, errc::lifetime_reached, side::local);

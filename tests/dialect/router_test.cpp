@@ -40,7 +40,7 @@ TEST_CASE("the seed configuration sends a handshake to its upstream") {
 }
 
 TEST_CASE("the seed configuration's times become the route's timers") {
-  const auto& t = ask(seed, handshake).pass().how->tunnel.timeouts;
+  const auto t = ask(seed, handshake).pass().how->tunnel.timeouts;
   CHECK(t.connect == 4s);
   CHECK(t.response == 60s);
   CHECK(t.idle == 60s);

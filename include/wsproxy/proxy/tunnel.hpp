@@ -14,8 +14,8 @@
 namespace wsproxy {
 
 /// Relays a WebSocket between a client and an accepted upstream, until both sides are closed. Bytes pass
-/// unchanged; frame boundaries are followed; timers, heartbeat and limits are those of the route that the
-/// handshake was made with.
+/// unchanged; frame boundaries are followed; timers, heartbeat, limits and environment are those of the exchange
+/// that the handshake was made with.
 ///
 /// @param downstream The client's stream, after the host has sent its 101; borrowed until completion, closed then.
 /// @param upstream What async_handshake accepted; its early frames go to the client first.
@@ -33,6 +33,11 @@ auto async_tunnel(Downstream& downstream, switched<Upstream> upstream, std::stri
 template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
 auto async_relay(First& first, std::string early_first, Second second, std::string early_second,
                  const tunnel_policy& policy, Token&& token);
+
+/// The same in an environment; null: that of the stream's execution context.
+template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
+auto async_relay(First& first, std::string early_first, Second second, std::string early_second,
+                 const tunnel_policy& policy, environment* world, Token&& token);
 
 }  // namespace wsproxy
 

@@ -33,6 +33,7 @@ template <class Up> struct switch_state {
   std::optional<Up> stream;
   lease held;
   std::shared_ptr<const route> how;
+  environment* world = nullptr;
 };
 
 struct switched_access {
@@ -74,8 +75,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
   /// A tunnel.
   relay_op(Handler&& handler, asio::any_io_executor executor, Down* down, std::unique_ptr<Down> owned,
-           switch_state<Up> up, bool is_websocket, environment* world)
-      : base(std::move(handler), std::move(executor), world),
+           switch_state<Up> up, bool is_websocket)
+      : base(std::move(handler), std::move(executor), up.world),
         owned_(std::move(owned)),
         how_(up.how ? std::move(up.how) : route::make()) {
     if constexpr (has_down) legs_.down.attach(owned_ ? *owned_ : *down);
@@ -115,8 +116,12 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     run();
   }
   void on_tick() {
-    if (exchange_) exchange_->machine.on_tick(this->now());
-    else tunnel_->on_tick(this->now());
+    if (exchange_) {
+      exchange_->machine.on_tick(this->now());
+    } else {
+      tunnel_->on_tick(this->now());
+      this->arm(tunnel_->deadline());  // a tick that came early moved nothing, and was the last
+    }
     run();
   }
   void drain_session(std::uint16_t code, std::string_view reason) override {
@@ -275,9 +280,10 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
 
   // A wish of one side can follow from what was done for the other.
   template <class Machine> void serve_sides(Machine& machine) {
-    serve<side::downstream>(machine);
-    serve<side::upstream>(machine);
-    serve<side::downstream>(machine);
+    for (bool again = true; again;) {
+      again = serve<side::downstream>(machine);
+      again |= serve<side::upstream>(machine);
+    }
   }
 
   // Dials when an attempt wants it, and gives up what belongs to an earlier one.
@@ -299,26 +305,14 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
                                                        this->template bind<&relay_op::on_dialed>()));
   }
 
-  template <side S, class Machine> void serve(Machine& machine) {
+  /// True if the machine was told of something.
+  template <side S, class Machine> bool serve(Machine& machine) {
+    bool told = false;
     if constexpr (S == side::upstream || has_down) {
-      if (!open<S>()) return;
+      if (!open<S>()) return false;
+      told = send_wishes<S>(machine);
+      if (!open<S>()) return told;
       auto& self = leg_of<S>();
-      if (machine.has_output(S)) {
-        slices out;
-        if constexpr (std::is_same_v<Machine, tunnel_machine>) machine.take_output(S, out, this->now());
-        else machine.take_output(S, out);
-        write<S>(out);
-      }
-      if constexpr (std::is_same_v<Machine, tunnel_machine>) {
-        if (machine.wants_close(S)) return close<S>();
-        if (machine.wants_fin(S) && self.idle()) {
-          std::error_code ec;
-          stream_traits<stream_of<S>>::shutdown_send(self.stream(), ec);
-          if (ec) machine.on_write_error(S, ec, this->now());
-          else machine.on_fin_sent(S, this->now());
-          if (machine.wants_close(S)) return close<S>();
-        }
-      }
       if (!self.idle() && !writing_[at<S>]) {
         writing_[at<S>] = true;
         self.start_write(this->template bind<&relay_op::template on_writable<S>>());
@@ -328,6 +322,33 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
         self.start_read(this->template bind<&relay_op::template on_readable<S>>());
       }
     }
+    return told;
+  }
+
+  template <side S> bool send_wishes(exchange_machine& machine) {
+    if (!machine.has_output(S)) return false;
+    slices out;
+    machine.take_output(S, out);
+    write<S>(out);
+    return true;
+  }
+  template <side S> bool send_wishes(tunnel_machine& machine) {
+    bool told = false;
+    if (machine.has_output(S)) {
+      slices out;
+      machine.take_output(S, out, this->now());
+      write<S>(out);
+      told = true;
+    }
+    if (machine.wants_fin(S) && leg_of<S>().idle()) {
+      std::error_code ec;
+      stream_traits<stream_of<S>>::shutdown_send(leg_of<S>().stream(), ec);
+      if (ec) machine.on_write_error(S, ec, this->now());
+      else machine.on_fin_sent(S, this->now());
+      told = true;
+    }
+    if (machine.wants_close(S)) close<S>();
+    return told;
   }
 
   // One side is read only when the other has taken what was read: bounded memory per direction.
@@ -483,9 +504,11 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     const auto phase = machine.phase();
     verdict.result = machine.take_result();
     verdict.result.ended = this->now();
+    if (phase != p::done) verdict.result.status = machine.response().status;
     if (phase == p::switched)
       verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(verdict_early_),
-                                                                std::move(up_), machine.take_lease(), how_});
+                                                                std::move(up_), machine.take_lease(), how_,
+                                                                machine.what().world});
     else if (phase == p::answered)
       verdict.answer.emplace(machine.take_response(), std::move(verdict_early_), std::move(*up_));
     return verdict;

@@ -19,7 +19,7 @@ struct initiate_tunnel {
     asio::any_io_executor executor = down->get_executor();
     std::string early_up = std::move(up.early);
     auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(), std::move(up),
-                         is_websocket, static_cast<environment*>(nullptr));
+                         is_websocket);
     op::template launch<&op::start_tunnel>(std::move(self), std::move(early), std::move(early_up));
   }
 };
@@ -36,10 +36,18 @@ auto async_tunnel(Downstream& downstream, switched<Upstream> upstream, std::stri
 template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
 auto async_relay(First& first, std::string early_first, Second second, std::string early_second,
                  const tunnel_policy& policy, Token&& token) {
+  return async_relay(first, std::move(early_first), std::move(second), std::move(early_second), policy, nullptr,
+                     std::forward<Token>(token));
+}
+
+template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
+auto async_relay(First& first, std::string early_first, Second second, std::string early_second,
+                 const tunnel_policy& policy, environment* world, Token&& token) {
   detail::switch_state<Second> state;
   state.early = std::move(early_second);
   state.stream.emplace(std::move(second));
   state.how = route::make({.tunnel = policy});
+  state.world = world;
   return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &first, std::move(state),
                                                            std::move(early_first), false);
 }
