@@ -219,7 +219,7 @@ class Backend:
             seen["whole"] = len(seen["body"]) == length
         method, target = head.split(b" ", 2)[:2]
         wanted = target.partition(b"answer=")[2].partition(b"&")[0].partition(b"#")[0]
-        if wanted in SWITCHES and value_of(fields, b"upgrade") == b"websocket":
+        if wanted in SWITCHES and b"websocket" in value_of(fields, b"upgrade") and b" HTTP/1.1\r\n" in head:
             return self._switch(connection, reader, seen, fields, SWITCHES[wanted])
         text, close = ANSWERS[wanted if wanted in ANSWERS else b""]
         if method == b"HEAD":
@@ -270,6 +270,8 @@ def read_response(reader, method):
         if head is None:
             return {"status": f"none ({reader.ended}; {reader.data[:80]!r})", "interim": interim} \
                 if reader.data or interim else None
+        if not head.startswith(b"HTTP/"):
+            return {"status": f"no HTTP: {head + reader.rest()!r:.80}", "interim": interim}
         version, status, reason = (head.split(b"\r\n")[0] + b"  ").split(b" ", 2)
         fields, status = fields_of(head), int(status)
         if status == 101 or status >= 200:
@@ -296,10 +298,13 @@ def exchange(address, source, steps):
     responses, tunnel = [], None
     with socket.create_connection(address, timeout=10, source_address=(source, 0)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = Reader(client)
+        reader = Reader(client, timeout=2)
         for data, methods in steps:
             send(client, data)
             for method in methods:
+                if method == "CONTINUE":
+                    await_continue(reader, responses)
+                    continue
                 response = read_response(reader, method)
                 if response is None:
                     break
@@ -312,6 +317,12 @@ def exchange(address, source, steps):
         return {"responses": responses, "tunnel": tunnel, "end": end_of(client, reader, responses)}
 
 
+def await_continue(reader, responses):
+    """The interim response that a client waits for before it sends the body."""
+    head = reader.until(b"\r\n\r\n")
+    responses.append({"status": f"interim {head}", "interim": []})
+
+
 def send(client, data):
     """All of it, unless the other side has closed: its answer counts."""
     try:
@@ -321,11 +332,13 @@ def send(client, data):
 
 
 def end_of(client, reader, responses):
-    """Whether the connection can be used for another request; what was announced must hold."""
+    """How the connection stands: open, ended, or its end was announced and has not come yet."""
     if not reader.ended:
         said_close = bool(responses) and b"close" in value_of(responses[-1].get("fields", []), b"connection")
-        if select.select([client], [], [], 3 if said_close else 0)[0]:
+        if select.select([client], [], [], 1 if said_close else 0)[0]:
             reader.more()
+        elif said_close:
+            return "announced"
     if reader.data:
         return f"more: {reader.data[:80]!r}"
     return reader.ended or "open"

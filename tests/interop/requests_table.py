@@ -156,7 +156,7 @@ def cases():
         yield plain(f"Transfer-Encoding {name}", "/", *lines, method="POST", body=b"0\r\n\r\n")
     yield plain("chunk size that is none", "/", "Transfer-Encoding: chunked", method="POST", body=b"zz\r\n")
     yield plain("Expect with the body", "/", "Expect: 100-continue", "Content-Length: 2", method="POST", body=b"hi")
-    yield Case("Expect, body later", ((request("/", "Expect: 100-continue", "Content-Length: 2", method="POST"), ()),
+    yield Case("Expect, body later", ((request("/", "Expect: 100-continue", "Content-Length: 2", method="POST"), ("CONTINUE",)),
                                       (b"hi", ("POST",))))
     yield plain("Expect something else", "/", "Expect: miracles", "Content-Length: 2", method="POST", body=b"hi")
 
@@ -186,7 +186,7 @@ def cases():
     yield ws("Connection: upgrade, X-Foo", "/chat", "X-Foo: 1", connection=("upgrade, X-Foo",))
     yield ws("Upgrade: WebSocket", upgrade=("WebSocket",))
     yield ws("Upgrade: websocket, h2c", upgrade=("websocket, h2c",))
-    yield ws("two Upgrade lines", upgrade=("h2c", "websocket"))
+    yield ws("two Upgrade lines", upgrade=("websocket", "h2c"))
     yield ws("Upgrade: websocket/13", upgrade=("websocket/13",))
     yield ws("Upgrade: h2c", upgrade=("h2c",))
     yield ws("no Upgrade", upgrade=())
