@@ -111,7 +111,7 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   sockaddr_storage bound{};
   socklen_t size = sizeof bound;
   if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&bound), &size) != 0)
-    throw std::system_error(errno, asio::error::get_system_category(), "not a listening socket: descriptor " + std::to_string(descriptor));
+    throw std::system_error(errno, std::system_category(), "not a listening socket: descriptor " + std::to_string(descriptor));
   generic::endpoint at(&bound, size);
   listener adopted{acceptor(executor), at, is_wildcard(at)};
   adopted.socket.assign(at.protocol(), descriptor);
@@ -129,7 +129,7 @@ int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) 
       return fd;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
-    error.assign(errno, asio::error::get_system_category());
+    error.assign(errno, std::system_category());
     return -1;
   }
 }

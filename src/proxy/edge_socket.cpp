@@ -52,7 +52,7 @@ class edge_loop final : public asio::execution_context::service {
   void begin(const asio::any_io_executor& executor) {
     if (set_ || down_) return;
     const int fd = ::epoll_create1(EPOLL_CLOEXEC);
-    if (fd < 0) throw std::system_error(errno, asio::error::get_system_category(), "epoll_create1");
+    if (fd < 0) throw std::system_error(errno, std::system_category(), "epoll_create1");
     set_ = std::make_unique<asio::posix::stream_descriptor>(executor, fd);
   }
 
@@ -73,7 +73,7 @@ class edge_loop final : public asio::execution_context::service {
     interest.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     interest.data.ptr = &s;
     if (::epoll_ctl(set_->native_handle(), EPOLL_CTL_ADD, s.descriptor, &interest) != 0)
-      throw std::system_error(errno, asio::error::get_system_category(), "epoll_ctl");
+      throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
   void remove(edge_state& s) noexcept {
     if (set_) ::epoll_ctl(set_->native_handle(), EPOLL_CTL_DEL, s.descriptor, nullptr);
@@ -202,13 +202,13 @@ int begin_connect(const void* address, std::size_t size, std::error_code& error)
   const auto* to = static_cast<const sockaddr*>(address);
   const int fd = ::socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) {
-    error.assign(errno, asio::error::get_system_category());
+    error.assign(errno, std::system_category());
     return -1;
   }
   const int on = 1;
   if (to->sa_family != AF_UNIX) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (::connect(fd, to, static_cast<socklen_t>(size)) != 0 && errno != EINPROGRESS) {
-    error.assign(errno, asio::error::get_system_category());
+    error.assign(errno, std::system_category());
     ::close(fd);
     return -1;
   }
@@ -219,7 +219,7 @@ std::error_code finish_connect(int descriptor) noexcept {
   int error = 0;
   socklen_t size = sizeof error;
   if (::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  return {error, asio::error::get_system_category()};
+  return {error, std::system_category()};
 }
 
 }  // namespace detail
@@ -275,7 +275,7 @@ std::size_t edge_socket::try_write(std::span<const asio::const_buffer> from, std
 
 void edge_socket::shutdown_send(std::error_code& ec) noexcept {
   ec.clear();
-  if (::shutdown(state_->descriptor, SHUT_WR) != 0) ec.assign(errno, asio::error::get_system_category());
+  if (::shutdown(state_->descriptor, SHUT_WR) != 0) ec.assign(errno, std::system_category());
 }
 
 void edge_socket::close() noexcept { detail::close_state(*state_); }

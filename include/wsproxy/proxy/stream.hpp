@@ -35,7 +35,7 @@ template <class Count> std::size_t transferred(Count n, bool end, std::error_cod
   if (end) ec = asio::error::eof;
   else if (n >= 0) ec.clear();
   else if (errno == EAGAIN || errno == EWOULDBLOCK) ec = asio::error::would_block;
-  else ec.assign(errno, asio::error::get_system_category());
+  else ec.assign(errno, std::system_category());
   return n > 0 ? static_cast<std::size_t>(n) : 0;
 }
 
