@@ -40,7 +40,8 @@ std::string safe_target(std::string_view text) {
 }
 
 std::string raw_target(const wsproxy::request_head& head, const request_uri& uri) {
-  return head.target == uri.raw ? std::string() : uri.raw;
+  if (head.target == uri.raw) return {};
+  return uri.raw.starts_with('?') ? "/" + uri.raw : uri.raw;
 }
 
 bool is_address(const std::string& host) {
@@ -89,7 +90,7 @@ destination find_destination(const configuration& config, const place& where, co
   const auto& group = config.upstreams[proxy.upstream];
   destination result{.to = group.group};
   if (group.hash_key) result.hash_key = &*group.hash_key;
-  if (!proxy.uri || e.state.uri.raw == "*") result.target = raw_target(e.head, e.state.uri);
+  if (!proxy.uri) result.target = raw_target(e.head, e.state.uri);
   else result.target = safe_target(replace_prefix(e.state.uri, location.name, *proxy.uri));
   if (result.target.starts_with('?')) result.target.insert(0, 1, '/');
   return result;
@@ -157,6 +158,7 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
   evaluation e{config_->variables, in.head, work->state};
   const auto& where = *chosen.in_force;
   if (chosen.bad_target) return make_page(400, {}, where, e);
+  if (chosen.too_large) return make_page(413, {}, where, e);
   if (chosen.reply != nullptr) {
     if (chosen.reply->status == 444) return wsproxy::hang_up{};
     return make_reply(*chosen.reply, where, e);

@@ -1,5 +1,6 @@
 #include "selection.hpp"
 
+#include <wsproxy/http/body.hpp>
 #include <wsproxy/http/rewrite.hpp>
 
 namespace wsproxy_gateway {
@@ -78,6 +79,17 @@ const location_block* find_location(const server_block& server, const std::strin
   return best;
 }
 
+namespace {
+
+/// Whether the announced body is longer than that; 0 is no limit.
+bool exceeds(const wsproxy::request_head& head, std::uint64_t limit) {
+  std::error_code error;
+  const auto body = wsproxy::request_framing(head, error);
+  return limit != 0 && body.how == wsproxy::body_framing::kind::length && body.length > limit;
+}
+
+}  // namespace
+
 selection select(const configuration& config, const wsproxy::inbound& in, request_state& state) {
   state.client = in.client;
   state.local = in.local;
@@ -104,6 +116,8 @@ selection select(const configuration& config, const wsproxy::inbound& in, reques
   out.location = find_location(*out.server, state.uri.path, state, out.add_slash);
   if (out.location == nullptr) return out;
   out.in_force = &out.location->here;
+  out.too_large = exceeds(in.head, *out.in_force->set.client_max_body_size);
+  if (out.too_large) return out;
   if (!out.add_slash) perform(out.location->rewrite, e, out);
   return out;
 }

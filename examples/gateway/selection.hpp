@@ -17,6 +17,7 @@ struct selection {
   const place* in_force = nullptr;           ///< whose settings hold
   const answer* reply = nullptr;             ///< a `return` that was reached
   bool bad_target = false;                   ///< answer 400
+  bool too_large = false;                    ///< answer 413: more than the location's client_max_body_size
   bool add_slash = false;                    ///< redirect to the location's name, which ends in a slash
 };
 

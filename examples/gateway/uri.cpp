@@ -64,10 +64,10 @@ std::string_view without_authority(std::string_view target) {
 }  // namespace
 
 std::optional<request_uri> parse_target(std::string_view target) {
-  if (target == "*") return request_uri{"*", "/", {}, false};
+  if (target == "*") return std::nullopt;  // nginx knows no such target
   request_uri result;
   result.raw = without_authority(target);
-  if (!result.raw.starts_with('/')) result.raw.insert(0, 1, '/');
+  if (result.raw.empty()) result.raw = "/";
   const auto text = std::string_view(result.raw).substr(0, result.raw.find('#'));
   const auto query = std::min(text.find('?'), text.size());
   if (query != text.size()) result.args = text.substr(query + 1);

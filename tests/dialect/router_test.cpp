@@ -241,3 +241,30 @@ TEST_CASE("an error page carries the fields that are always added") {
   CHECK(page.body.find("502 Bad Gateway") != std::string::npos);
   CHECK(wsproxy_gateway::router(config).error_answer(400, wsproxy::errc::bad_start_line, nullptr).close);
 }
+
+TEST_CASE("a target of one asterisk is refused, as nginx refuses it") {
+  const auto text = with_server("location / { proxy_pass http://127.0.0.1:1; }");
+  CHECK(ask(text, {.target = "*", .method = "OPTIONS"}).answer().status == 400);
+}
+
+TEST_CASE("the request_uri of an absolute form without a path begins with its query") {
+  const auto text = with_server("location / { proxy_pass http://127.0.0.1:1; proxy_set_header X-Raw $request_uri; }");
+  const auto decided = ask(text, {.target = "http://example.test?x=1"});
+  CHECK(decided.rewrite().set.value_or_empty("X-Raw") == "?x=1");
+  CHECK(decided.target() == "/?x=1");
+  CHECK(ask(text, {.target = "http://example.test"}).rewrite().set.value_or_empty("X-Raw") == "/");
+}
+
+TEST_CASE("a body that a location does not allow is refused before the location answers") {
+  const auto text = with_server("location / { client_max_body_size 10; return 200 ok; }\n"
+                                "location /any { client_max_body_size 0; return 200 ok; }\n"
+                                "if ($request_method = PUT) { return 204; }");
+  const auto with_length = [](std::string target, std::string length, std::string method = "POST") {
+    return request{.target = std::move(target), .fields = {{"Host", "a"}, {"Content-Length", std::move(length)}},
+                   .method = std::move(method)};
+  };
+  CHECK(ask(text, with_length("/", "10")).answer().status == 200);
+  CHECK(ask(text, with_length("/", "11")).answer().status == 413);
+  CHECK(ask(text, with_length("/any", "11")).answer().status == 200);
+  CHECK(ask(text, with_length("/", "11", "PUT")).answer().status == 204);
+}

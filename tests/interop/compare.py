@@ -1,11 +1,9 @@
 """The same requests to nginx and to the gateway, with the same configuration: what arrives at the backend must be
 the same bytes, and what comes back must mean the same, but for the decided differences."""
 
-import concurrent.futures
 import copy
 import difflib
 import os
-import threading
 
 import decided
 import recording
@@ -19,12 +17,15 @@ ADDRESSES = {"nginx": "127.0.0.2", "gateway": "127.0.0.1"}
 class Pair:
     """nginx and the gateway before the same backends, with the same file."""
 
-    def __init__(self, world, template, **more):
+    def __init__(self, world, template):
         self.world, self.template = world, template
         self.backends = [recording.Backend(name) for name in "abc"]
+        self.others = [recording.SilentBackend(), recording.UnreachableBackend()]
         self.port = world.reserve_port()
         self.values = {f"BACKEND_{b.name.upper()}": f"127.0.0.1:{b.port}" for b in self.backends}
-        self.values |= more
+        for key, port in (("SILENT", self.others[0].port), ("UNREACHABLE", self.others[1].port),
+                          ("REFUSED", world.refusing_port()), ("REFUSED_TOO", world.refusing_port())):
+            self.values[key] = f"127.0.0.1:{port}"
         self.fronts = {}
         self.restart()
 
@@ -50,7 +51,7 @@ class Pair:
     def stop(self):
         for child in self.fronts.values():
             child.stop()
-        for backend in self.backends:
+        for backend in self.backends + self.others:
             backend.close()
 
 
@@ -169,10 +170,45 @@ def check(pair, case, source):
         raise Difference("\n" + difference)
 
 
+# ---- Which backend, for many clients
+
+def choices(pair, name, clients):
+    return [pair.observe(name, f"127.0.0.{x}", [(CASES[0].steps[0][0], ("GET",))])["backend"][0]["backend"] for x in clients]
+
+
+def same_choices(world, template, spread):
+    clients = range(1, 251)
+    pair = Pair(world, template)
+    try:
+        theirs, ours = choices(pair, "nginx", clients), choices(pair, "gateway", clients)
+    finally:
+        pair.stop()
+    different = [f"127.0.0.{x}: nginx {their}, gateway {our}" for x, their, our in zip(clients, theirs, ours) if their != our]
+    if different:
+        raise Difference(f"{len(different)} of {len(clients)} clients:\n" + "\n".join(different[:5]))
+    if set(theirs) != set(spread):
+        raise Difference(f"only {set(theirs)} were chosen")
+
+
+def choice_tests(report, world):
+    for template, spread in (("seed.conf", "ab"), ("map.conf", "ab"), ("weights.conf", "abc")):
+        report.check(f"nginx, {template}: the same backends for 250 clients", same_choices, world, template, spread)
+
+
+# ---- All of it
+
 def templates():
-    return sorted(name for name in os.listdir(os.path.join(HERE, "conf")) if name.endswith(".conf") and name != "timeouts.conf")
+    return sorted(name for name in os.listdir(os.path.join(HERE, "conf")) if name.endswith(".conf"))
+
+
+def all_occurred(report):
+    """A decided difference that nothing shows any more would only hide others. After a whole run."""
+    if not report.pattern:
+        unused = [name for name, _, _ in decided.DIFFERENCES if name not in decided.used]
+        report.add("nginx: every decided difference occurs", f"never seen: {unused}" if unused else None)
 
 
 def jobs(report, world):
     for template in templates():
         yield lambda template=template: compare_all(report, world, template)
+    yield lambda: choice_tests(report, world)

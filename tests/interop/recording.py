@@ -137,6 +137,7 @@ ANSWERS = {
     b"long-head": with_length(b"200 OK", *(b"X-Long-%d: " % i + b"v" * 90 for i in range(25))),
     b"too-long-head": with_length(b"200 OK", b"X-Long: " + b"v" * 40000),
     b"short-body": answer(b"200 OK", b"Content-Length: 100", body=b"short", close=True),
+    b"stall": answer(b"200 OK", b"Content-Length: 100", body=b"short"),
     b"short-chunks": answer(b"200 OK", b"Transfer-Encoding: chunked", body=b"5\r\nfirst\r\n", close=True),
     b"bad-chunks": answer(b"200 OK", b"Transfer-Encoding: chunked", body=b"5\r\nfirst\r\nzz\r\n", close=True),
     b"garbage": (b"this is no HTTP\r\n\r\n", True),
@@ -163,6 +164,7 @@ SWITCHES = {
     b"ws-other-case": [SWITCH[0], SWITCH[1], b"upgrade: WebSocket", b"connection: keep-alive, UPGRADE",
                        b"sec-websocket-accept: %ACCEPT%"],
     b"ws-wrong-accept": SWITCH[:4] + [b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+    b"ws-deaf": SWITCH[:],
     b"ws-no-accept": SWITCH[:4],
     b"ws-no-connection": SWITCH[:3] + SWITCH[4:],
     b"ws-other-protocol": SWITCH[:2] + [b"Upgrade: h2c"] + SWITCH[3:],
@@ -241,12 +243,22 @@ class Backend:
         key = next((value for name, value in fields if name.lower() == b"sec-websocket-key"), b"")
         head = b"\r\n".join(lines).replace(b"%NAME%", self.name.encode()).replace(b"%ACCEPT%", accept_key(key))
         connection.sendall(head + b"\r\n\r\n" + SERVER_HELLO)
+        if lines is SWITCHES[b"ws-deaf"]:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self._take_nothing(connection)
+            return False
         seen["tunnel"] = reader.until(CLIENT_CLOSE) or reader.data
         if not reader.ended:
             connection.sendall(SERVER_CLOSE)
             connection.shutdown(socket.SHUT_WR)
             reader.rest()
         return False
+
+    def _take_nothing(self, connection):
+        """Until the other side has closed or reset the connection; what it sends stays in the kernel."""
+        watch = select.poll()
+        watch.register(connection, select.POLLRDHUP)
+        watch.poll(30000)
 
     def take(self):
         """What came since the last call, once every connection has ended."""
@@ -257,6 +269,50 @@ class Backend:
                                            "body": b"", "whole": False}]
 
     def close(self):
+        self.listener.close()
+
+
+class SilentBackend:
+    """Accepts, reads and says nothing."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
+
+    @staticmethod
+    def _listen(connection):
+        with connection:
+            Reader(connection, timeout=30).rest()
+
+    def close(self):
+        self.listener.close()
+
+
+class UnreachableBackend:
+    """A listener whose queue is full: further connection requests are not answered."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port = self.listener.getsockname()[1]
+        self.waiting = []
+        while not self.waiting or select.select([], self.waiting[-1:], [], 0.2)[1]:
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self.port))
+            self.waiting.append(one)
+
+    def close(self):
+        for one in self.waiting:
+            one.close()
         self.listener.close()
 
 

@@ -87,7 +87,7 @@ def cases():
     # Host.
     for name, host in {"with port": "Example.test:8080", "with trailing dot": "example.test.", "of IPv6": "[::1]:80",
                        "of IPv4": "127.0.0.1", "alpha": "alpha.test", "beta": "beta.test:80", "wildcard": "x.y.wild.test",
-                       "wildcard start": "wild.test", "wildcard end": "mail.example.org", "regex": "shop-7.test", "missing": None,
+                       "wildcard start": "wild.test", "dot": "tame.test", "dot and more": "a.tame.test", "wildcard end": "mail.example.org", "regex": "shop-7.test", "missing": None,
                        "empty": "", "bad": "a b", "with slash": "a/b", "with at": "user@example.test", "with underscore": "a_b.test",
                        "bad port": "example.test:x"}.items():
         yield plain(f"Host {name}", host=host)
@@ -179,7 +179,8 @@ def cases():
              "Pragma: no-cache", "User-Agent: browser/1", "Accept-Encoding: gzip")
     yield one("WebSocket lower-case names", websocket().lower().replace(b"get /chat http", b"GET /chat HTTP").replace(
         KEY.lower().encode(), KEY.encode()))
-    yield ws("with a frame in the same segment", body=CLIENT_HELLO)
+    # Where it is a plain request the frame is a broken second one.
+    yield Case("WebSocket with a frame in the same segment", ((websocket(body=CLIENT_HELLO), ("GET", "GET")),))
     yield ws("Connection: keep-alive, Upgrade", connection=("keep-alive, Upgrade",))
     yield ws("two Connection lines", connection=("keep-alive", "Upgrade"))
     yield ws("empty Connection line first", connection=("", "Upgrade"))
