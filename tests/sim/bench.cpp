@@ -26,6 +26,7 @@ void bench::start() {
   what.client = "192.0.2.1";
   what.how = route::make(how);
   what.world = &w;
+  what.on_established = on_established;
   if (watch_session) what.on_established = [this](session_handle handle) { sessions.push_back(std::move(handle)); };
   if (on_other_executor) end.executor = w.other().get_executor();
   group.emplace(backends);

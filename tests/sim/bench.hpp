@@ -111,7 +111,8 @@ struct bench {
   std::vector<wsproxy::backend_options> backends{{.name = "b1:1000"}};
   link_options client_link{};
   std::string request = websocket_request();  ///< a head, and what the host has read behind it
-  bool watch_session = true;                  ///< with on_established
+  bool watch_session = true;                  ///< with an on_established that keeps the handle
+  std::function<void(wsproxy::session_handle)> on_established{};  ///< without watch_session
   bool on_other_executor = false;
 
   // Afterwards.
