@@ -50,14 +50,17 @@ class echo {
   std::string feed(std::string_view bytes) {
     std::string out;
     std::span<const char> rest(bytes.data(), bytes.size());
-    while (!ended_ && !rest.empty()) {
+    while (!ended_) {
+      const bool payload = frames_.payload_left() != 0;
       const auto step = frames_.next(rest);
-      if (frames_.payload_left() != 0 || step.what == wsproxy::frame_tracker::event::end)
-        take_payload(rest.first(step.consumed));
+      if (payload) take_payload(rest.first(step.consumed));
       rest = rest.subspan(step.consumed);
-      if (step.what == wsproxy::frame_tracker::event::header) begin_frame();
-      else if (step.what == wsproxy::frame_tracker::event::end) end_frame(out);
-      else if (step.what == wsproxy::frame_tracker::event::illegal) close(1002, out);
+      switch (step.what) {
+        case wsproxy::frame_tracker::event::none: return out;
+        case wsproxy::frame_tracker::event::header: begin_frame(); break;
+        case wsproxy::frame_tracker::event::end: end_frame(out); break;
+        case wsproxy::frame_tracker::event::illegal: close(1002, out); break;
+      }
       if (message_.size() > largest_message) close(1009, out);
     }
     return out;

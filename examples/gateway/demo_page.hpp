@@ -57,7 +57,7 @@ form input { flex: 1; min-width: 0; }
 #log li:first-child { border-top: 0; }
 #log span:first-child { overflow-wrap: anywhere; min-width: 0; }
 #log span:last-child { color: var(--soft); white-space: nowrap; font-variant-numeric: tabular-nums; }
-#now { font-variant-numeric: tabular-nums; }
+#now { margin: 0; font-variant-numeric: tabular-nums; }
 svg { display: block; width: 100%; height: 7.5rem; margin-top: .6rem; }
 svg text { fill: var(--soft); font-size: 11px; }
 </style>

@@ -55,8 +55,10 @@ void listen(scope& in, const directive& d) {
   result.any = result.at.front().host == "0.0.0.0" || result.at.front().host == "::";
   for (const auto& other : in.all.listens)
     for (const auto& address : result.at)
-      if (other.server == in.server && std::ranges::find(other.at, address) != other.at.end())
+      if (other.server == in.server && std::ranges::find(other.at, address) != other.at.end()) {
         in.report().error(source.at, "a duplicate listen " + address.to_string());
+        return;
+      }
   in.all.listens.push_back(std::move(result));
 }
 

@@ -137,8 +137,12 @@ std::shared_ptr<const wsproxy::route> make_route(std::shared_ptr<forwarding> sta
 }
 
 std::string describe(const wsproxy::forward_result& result, const request_state& state) {
-  return result.error.message() + ", client: " + state.client + ", host: \"" + state.host + "\", uri: \"" +
-         state.uri.raw + "\", upstream: " + (state.upstreams.empty() ? std::string("none") : state.upstreams);
+  auto what = result.error.message();
+  if (what.ends_with('.')) what.pop_back();
+  auto upstream = state.upstreams;  // those that a request was sent to; else the one that could not be reached
+  if (upstream.empty()) upstream = result.backend ? result.backend->address().to_string() : "none";
+  return what + ", client: " + state.client + ", host: \"" + state.host + "\", uri: \"" + state.uri.raw +
+         "\", upstream: " + upstream;
 }
 
 bool worth_logging(const wsproxy::forward_result& result) {

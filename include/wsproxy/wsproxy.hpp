@@ -21,7 +21,7 @@
 //     if (result.error) std::cerr << result.error.message() << '\n';
 //   }
 //
-// (Make the exchange a variable, not a braced temporary inside the co_await: g++ 12 and 13 destroy such
+// (Make the exchange a variable, not a braced temporary inside the co_await: g++ 12 destroys such
 // temporaries twice.)
 #pragma once
 

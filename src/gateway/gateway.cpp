@@ -4,6 +4,8 @@
 #include <atomic>
 #include <deque>
 #include <exception>
+#include <optional>
+#include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <unordered_set>
@@ -17,6 +19,7 @@
 #include <asio/steady_timer.hpp>
 
 #include <wsproxy/http/body.hpp>
+#include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/websocket/upgrade.hpp>
@@ -27,7 +30,14 @@ namespace wsproxy {
 
 namespace {
 
-using client_socket = asio::generic::stream_protocol::socket;
+#ifdef __linux__
+using client_socket = edge_socket;
+using backend_dialer = edge_dialer;
+#else
+using client_socket = upstream_socket;
+using backend_dialer = socket_dialer;
+#endif
+using endpoint = asio::generic::stream_protocol::endpoint;
 constexpr auto accept_pause = std::chrono::milliseconds(500);
 constexpr int accepts_per_turn = 32;
 
@@ -83,7 +93,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   std::string begin(detail::listener opened);
   void accept_when_ready(detail::listener& from, std::size_t index);
   void accept_some(detail::listener& from, std::size_t index);
-  void take(detail::listener& from, std::size_t index, int descriptor, const client_socket::endpoint_type& peer);
+  void take(detail::listener& from, std::size_t index, int descriptor, const endpoint& peer);
   std::vector<std::shared_ptr<connection>> present() const;
   void pause(std::string why);
   void resume();
@@ -163,16 +173,16 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     ++server_->requests;
     head_ = std::move(result.head);
     early_ = std::move(result.early);
-    if (const auto error = check_request(head_)) return refuse(status_for(error), error, nullptr);
-    decide();
+    const auto request = seen();
+    if (const auto error = check_request(head_)) return refuse(status_for(error), error, &request);
+    decide(request);
   }
 
-  void decide() {
-    const auto request = seen();
+  void decide(const inbound& request) {
     decision chosen = hang_up{};
     try {
       chosen = server_->select(request);
-    } catch (const std::exception&) {
+    } catch (...) {
       return answer(error_answer(500, {}, &request));
     }
     if (auto* to = std::get_if<pass>(&chosen)) forward(std::move(*to));
@@ -191,7 +201,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
       if (auto alive = self.lock()) alive->on_established(session);
       if (next) next(session);
     };
-    async_forward(socket_, std::move(to.to), std::move(what),
+    async_forward(socket_, std::move(to.to), std::move(what), backend_dialer{},
                   stoppable([self = shared_from_this(), on_end = std::move(to.on_end)](forward_result result) {
                     if (on_end) on_end(result);
                     self->on_forwarded(std::move(result));
@@ -227,7 +237,12 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
 
   respond error_answer(int status, const std::error_code& why, const inbound* request) const {
     const auto& make = server_->options.error_answer;
-    return make ? make(status, why, request) : plain_answer(status, why);
+    if (!make) return plain_answer(status, why);
+    try {
+      return make(status, why, request);
+    } catch (...) {
+      return plain_answer(500, {});
+    }
   }
   void refuse(int status, const std::error_code& why, const inbound* request) {
     ++server_->refused;
@@ -262,10 +277,21 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     return head_.version == http_version::http_1_1 || head_.fields.has_token("Connection", "keep-alive");
   }
 
+  // What cannot be sent (a status or a field that is none) was not what the host meant.
+  static std::string bytes_of(respond& own, bool closes) {
+    try {
+      return make_response(own.status, own.body, own.extra, closes);
+    } catch (const std::invalid_argument&) {
+      own = plain_answer(500, {});
+      return make_response(own.status, own.body, own.extra, closes);
+    }
+  }
+
   void send(respond own, const forward_result* result) {
     if (server_->stopped) return close();
     const bool closes = own.close || !body_read_ || server_->draining || !client_keeps_alive();
-    std::string bytes = make_response(own.status, own.body, own.extra, closes);
+    if (!closes && head_.version == http_version::http_1_0) own.extra.add("Connection", "keep-alive");
+    std::string bytes = bytes_of(own, closes);
     if (head_.method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
     log(own.status, head_.method == "HEAD" ? 0 : own.body.size(), result);
     const auto& t = server_->options.timeouts;
@@ -293,8 +319,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void close() {
-    std::error_code ignored;
-    socket_.close(ignored);
+    stream_traits<client_socket>::close(socket_);
     server_->ended(*this);
   }
 
@@ -344,7 +369,7 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
   for (int i = 0; i != accepts_per_turn && from.socket.is_open(); ++i) {
     if (options.max_connections != 0 && open >= options.max_connections)
       return pause("the limit of " + std::to_string(options.max_connections) + " connections is reached");
-    client_socket::endpoint_type peer;
+    endpoint peer;
     std::error_code error;
     const int descriptor = detail::accept_one(from, peer, error);
     if (descriptor >= 0) {
@@ -358,22 +383,25 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
 }
 
 void gateway::state::take(detail::listener& from, std::size_t index, int descriptor,
-                          const client_socket::endpoint_type& peer) {
+                          const endpoint& peer) {
   const int on = 1;
-  client_socket::endpoint_type local = from.at;
+  endpoint local = from.at;
   if (from.wildcard) {
     socklen_t size = static_cast<socklen_t>(local.capacity());
     if (::getsockname(descriptor, static_cast<sockaddr*>(local.data()), &size) == 0) local.resize(size);
   }
   if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  client_socket socket(executor);
-  std::error_code error;
-  socket.assign(from.at.protocol(), descriptor, error);
-  if (error) {
-    ::close(descriptor);
-    return pause("cannot watch a connection: " + error.message());
+  std::optional<client_socket> socket;
+  try {
+#ifdef __linux__
+    socket.emplace(executor, descriptor);
+#else
+    socket.emplace(executor, from.at.protocol(), descriptor);
+#endif
+  } catch (const std::system_error& error) {
+    return pause("cannot watch a connection: " + error.code().message());
   }
-  std::make_shared<connection>(shared_from_this(), std::move(socket), detail::text_of(peer), detail::text_of(local),
+  std::make_shared<connection>(shared_from_this(), std::move(*socket), detail::text_of(peer), detail::text_of(local),
                                index, ++accepted)
       ->read();
 }
@@ -425,6 +453,7 @@ void gateway::state::drain(drain_options how, std::function<void()> done) {
   if (how.deadline > duration::zero()) {
     const auto at = std::chrono::steady_clock::now() + how.deadline;
     if (!deadline_ || at < deadline_->expiry()) {
+      if (deadline_) deadline_->cancel();
       deadline_ = std::make_shared<asio::steady_timer>(executor, at);
       deadline_->async_wait([weak = weak_from_this(), keep = deadline_](std::error_code error) {
         auto self = weak.lock();

@@ -27,6 +27,12 @@ unsigned retry_condition(int status) noexcept {
   }
 }
 
+// This process, or this machine, has no descriptor or memory left.
+bool lacks_resources(const std::error_code& error) noexcept {
+  return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
+         error == std::errc::no_buffer_space || error == std::errc::not_enough_memory;
+}
+
 bool is_idempotent(std::string_view method) noexcept {
   return method != "POST" && method != "LOCK" && method != "PATCH";
 }
@@ -132,7 +138,9 @@ void exchange_machine::on_dialed(time_point now) {
   send_request(now);
 }
 
-void exchange_machine::on_dial_failed(std::error_code, time_point now) {
+void exchange_machine::on_dial_failed(std::error_code error, time_point now) {
+  // No fault of the backend's, and another one would not help. [nginx: 500]
+  if (lacks_resources(error)) return finish(end_cause::failed, error, side::local, 500);
   attempt_failed(errc::connect_failed, retry::error, now);
 }
 

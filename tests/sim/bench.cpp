@@ -35,7 +35,7 @@ void bench::start() {
   switch (streams) {
     case tiers::readiness: async_forward(*ready_, *group, std::move(what), dialer(w), std::move(handler)); break;
     case tiers::async:
-      async_forward(*async_, *group, std::move(what), basic_dialer<async_stream>(w), std::move(handler));
+      async_forward(*async_, *group, std::move(what), basic_dialer<completion_stream>(w), std::move(handler));
       break;
     case tiers::async_downstream: async_forward(*async_, *group, std::move(what), dialer(w), std::move(handler)); break;
   }

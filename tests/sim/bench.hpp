@@ -14,6 +14,7 @@
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/proxy/session.hpp>
+#include <wsproxy/proxy/tunnel.hpp>
 #include <wsproxy/upstream/upstream.hpp>
 
 #include "actors.hpp"
@@ -141,10 +142,23 @@ struct bench {
 
  private:
   std::optional<stream> ready_;
-  std::optional<async_stream> async_;
+  std::optional<completion_stream> async_;
 };
 
-/// A route that is quick to read in a test.
+/// The other operations with a probe, compiled once.
+void read_head(stream&, std::string buffered, const wsproxy::read_head_options&, watch<wsproxy::read_head_result>&);
+void read_head(completion_stream&, std::string buffered, const wsproxy::read_head_options&, watch<wsproxy::read_head_result>&);
+void send(stream&, std::string bytes, const wsproxy::send_options&, watch<std::error_code>&);
+void send(completion_stream&, std::string bytes, const wsproxy::send_options&, watch<std::error_code>&);
+void handshake(const wsproxy::upstream&, wsproxy::exchange, watch<wsproxy::handshake_result<stream>>&);
+void handshake(const wsproxy::upstream&, wsproxy::exchange, watch<wsproxy::handshake_result<completion_stream>>&);
+void tunnel(stream&, wsproxy::switched<stream>, std::string early, watch<wsproxy::forward_result>&);
+void tunnel(completion_stream&, wsproxy::switched<completion_stream>, std::string early, watch<wsproxy::forward_result>&);
+void relay(stream&, std::string, stream, std::string, const wsproxy::tunnel_policy&, watch<wsproxy::forward_result>&);
+void relay(completion_stream&, std::string, completion_stream, std::string, const wsproxy::tunnel_policy&,
+           watch<wsproxy::forward_result>&);
+
+/// A backend with every default.
 wsproxy::backend_options at(std::string name);
 
 }  // namespace sim

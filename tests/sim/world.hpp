@@ -180,18 +180,18 @@ class stream {
 };
 
 /// The same without readiness: the second tier. What a read took before it was cancelled is delivered.
-class async_stream {
+class completion_stream {
  public:
-  explicit async_stream(asio::any_io_executor executor, std::shared_ptr<connection> c = {})
+  explicit completion_stream(asio::any_io_executor executor, std::shared_ptr<connection> c = {})
       : executor_(std::move(executor)), connection_(std::move(c)) {}
-  async_stream(async_stream&&) noexcept = default;
-  async_stream& operator=(async_stream&& other) noexcept {
+  completion_stream(completion_stream&&) noexcept = default;
+  completion_stream& operator=(completion_stream&& other) noexcept {
     close();
     executor_ = std::move(other.executor_);
     connection_ = std::move(other.connection_);
     return *this;
   }
-  ~async_stream() { close(); }
+  ~completion_stream() { close(); }
 
   asio::any_io_executor get_executor() const { return executor_; }
   template <class Handler> void async_read_some(asio::mutable_buffer into, Handler handler) {

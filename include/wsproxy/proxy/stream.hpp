@@ -28,6 +28,44 @@
 
 namespace wsproxy {
 
+namespace detail {
+
+/// recv and sendmsg without blocking, whatever O_NONBLOCK says, and without SIGPIPE.
+template <class Count> std::size_t transferred(Count n, bool end, std::error_code& ec) noexcept {
+  if (end) ec = asio::error::eof;
+  else if (n >= 0) ec.clear();
+  else if (errno == EAGAIN || errno == EWOULDBLOCK) ec = asio::error::would_block;
+  else ec.assign(errno, std::system_category());
+  return n > 0 ? static_cast<std::size_t>(n) : 0;
+}
+
+inline std::size_t receive_some(int descriptor, std::span<char> into, std::error_code& ec) noexcept {
+  for (;;) {
+    const auto n = ::recv(descriptor, into.data(), into.size(), MSG_DONTWAIT);
+    if (n >= 0 || errno != EINTR) return transferred(n, n == 0 && !into.empty(), ec);
+  }
+}
+
+inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer> from, std::error_code& ec) noexcept {
+#ifdef MSG_NOSIGNAL
+  constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+#else
+  constexpr int flags = MSG_DONTWAIT;  // Asio sets SO_NOSIGPIPE where there is no flag
+#endif
+  iovec vector[16];
+  msghdr message{};
+  message.msg_iov = vector;
+  for (const auto& buffer : from.first(from.size() < 16 ? from.size() : 16))
+    vector[message.msg_iovlen++] = {const_cast<void*>(buffer.data()), buffer.size()};
+  for (;;) {
+    const auto n = message.msg_iovlen == 1 ? ::send(descriptor, vector[0].iov_base, vector[0].iov_len, flags)
+                                           : ::sendmsg(descriptor, &message, flags);
+    if (n >= 0 || errno != EINTR) return transferred(n, false, ec);
+  }
+}
+
+}  // namespace detail
+
 /// How wsproxy uses a stream. The primary template calls members of the same names.
 template <class Stream> struct stream_traits {
   /// handler(error_code) once a read may make progress, or the stream was cancelled or closed.
@@ -68,31 +106,10 @@ template <class Protocol, class Executor> struct stream_traits<asio::basic_strea
     s.async_wait(socket::wait_write, std::forward<Handler>(handler));
   }
   static std::size_t try_read(socket& s, std::span<char> into, std::error_code& ec) {
-    for (;;) {
-      const auto n = ::recv(s.native_handle(), into.data(), into.size(), MSG_DONTWAIT);
-      if (n < 0 && errno == EINTR) continue;
-      return outcome(n, n == 0 && !into.empty(), ec);
-    }
+    return detail::receive_some(s.native_handle(), into, ec);
   }
   static std::size_t try_write(socket& s, std::span<const asio::const_buffer> from, std::error_code& ec) {
-#ifdef MSG_NOSIGNAL
-    constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-#else
-    constexpr int flags = MSG_DONTWAIT;  // Asio sets SO_NOSIGPIPE where there is no flag
-#endif
-    constexpr std::size_t most = 16;
-    iovec vector[most];
-    msghdr message{};
-    message.msg_iov = vector;
-    for (const auto& buffer : from.first(std::min(from.size(), most)))
-      vector[message.msg_iovlen++] = {const_cast<void*>(buffer.data()), buffer.size()};
-    for (;;) {
-      const auto n = message.msg_iovlen == 1
-                         ? ::send(s.native_handle(), vector[0].iov_base, vector[0].iov_len, flags)
-                         : ::sendmsg(s.native_handle(), &message, flags);
-      if (n < 0 && errno == EINTR) continue;
-      return outcome(n, false, ec);
-    }
+    return detail::send_some(s.native_handle(), from, ec);
   }
   static void shutdown_send(socket& s, std::error_code& ec) { s.shutdown(socket::shutdown_send, ec); }
   static void close(socket& s) {
@@ -102,15 +119,6 @@ template <class Protocol, class Executor> struct stream_traits<asio::basic_strea
   static void cancel(socket& s) {
     std::error_code ignored;
     s.cancel(ignored);
-  }
-
- private:
-  template <class Count> static std::size_t outcome(Count n, bool end, std::error_code& ec) noexcept {
-    if (end) ec = asio::error::eof;
-    else if (n >= 0) ec.clear();
-    else if (errno == EAGAIN || errno == EWOULDBLOCK) ec = asio::error::would_block;
-    else ec.assign(errno, std::system_category());
-    return n > 0 ? static_cast<std::size_t>(n) : 0;
   }
 };
 

@@ -1,0 +1,132 @@
+// A socket whose readiness is watched once: registered edge-triggered in an epoll set of the context's own,
+// so that waiting costs no system call. The gateway relays over these; any host that accepts descriptors
+// itself can. Linux.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <span>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/async_result.hpp>
+#include <asio/buffer.hpp>
+
+#include <wsproxy/proxy/stream.hpp>
+#include <wsproxy/upstream/backend.hpp>
+
+namespace wsproxy {
+
+namespace detail {
+
+/// A stored handler `void(std::error_code)`: move-only, small ones without an allocation. Called once.
+class waiter {
+ public:
+  waiter() = default;
+  waiter(waiter&& from) noexcept : ops_(std::exchange(from.ops_, nullptr)) {
+    if (ops_ != nullptr) ops_->move(from.place_, place_);
+  }
+  waiter& operator=(waiter&& from) noexcept {
+    if (this != &from) {
+      reset();
+      ops_ = std::exchange(from.ops_, nullptr);
+      if (ops_ != nullptr) ops_->move(from.place_, place_);
+    }
+    return *this;
+  }
+  ~waiter() { reset(); }
+
+  template <class Handler> static waiter of(Handler handler) {
+    waiter w;
+    if constexpr (sizeof(Handler) <= sizeof(w.place_) && alignof(Handler) <= alignof(void*) &&
+                  std::is_nothrow_move_constructible_v<Handler>) {
+      new (w.place_) Handler(std::move(handler));
+      w.ops_ = &inline_operations<Handler>;
+    } else {
+      w = of([kept = std::make_unique<Handler>(std::move(handler))](std::error_code ec) { (*kept)(ec); });
+    }
+    return w;
+  }
+
+  explicit operator bool() const noexcept { return ops_ != nullptr; }
+  void operator()(std::error_code ec) {
+    waiter self = std::move(*this);
+    self.ops_->call(self.place_, ec);
+  }
+
+ private:
+  struct operations {
+    void (*call)(void*, std::error_code);
+    void (*move)(void*, void*) noexcept;
+    void (*destroy)(void*) noexcept;
+  };
+  template <class Handler> static constexpr operations inline_operations{
+      [](void* at, std::error_code ec) { (*static_cast<Handler*>(at))(ec); },
+      [](void* from, void* to) noexcept {
+        new (to) Handler(std::move(*static_cast<Handler*>(from)));
+        static_cast<Handler*>(from)->~Handler();
+      },
+      [](void* at) noexcept { static_cast<Handler*>(at)->~Handler(); }};
+  void reset() noexcept {
+    if (const auto* ops = std::exchange(ops_, nullptr)) ops->destroy(place_);
+  }
+
+  const operations* ops_ = nullptr;
+  alignas(void*) unsigned char place_[32];
+};
+
+struct edge_state;
+struct edge_state_deleter {
+  void operator()(edge_state*) const noexcept;
+};
+
+}  // namespace detail
+
+/// A readiness_stream over a descriptor. Move-only; closes it at the end. One wait in each direction at a
+/// time. All members on the executor, which is a context that one thread runs, or a strand.
+class edge_socket {
+ public:
+  using executor_type = asio::any_io_executor;
+
+  /// Takes over a connected, or connecting, stream socket; also when it throws std::system_error (no room in
+  /// the epoll set). O_NONBLOCK is neither needed nor changed.
+  edge_socket(asio::any_io_executor executor, int descriptor);
+  /// A closed one.
+  explicit edge_socket(asio::any_io_executor executor);
+  edge_socket(edge_socket&&) noexcept = default;
+  edge_socket& operator=(edge_socket&&) noexcept = default;
+
+  executor_type get_executor() const noexcept;
+  int native_handle() const noexcept;
+  bool is_open() const noexcept { return native_handle() >= 0; }
+
+  template <class Handler> void async_wait_read(Handler handler) { wait(false, detail::waiter::of(std::move(handler))); }
+  template <class Handler> void async_wait_write(Handler handler) { wait(true, detail::waiter::of(std::move(handler))); }
+  std::size_t try_read(std::span<char> into, std::error_code& ec) noexcept;
+  std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
+  void shutdown_send(std::error_code& ec) noexcept;
+  void close() noexcept;
+  void cancel() noexcept;
+
+ private:
+  void wait(bool to_write, detail::waiter handler);
+  std::unique_ptr<detail::edge_state, detail::edge_state_deleter> state_;
+};
+
+/// Dials as socket_dialer does, into edge_sockets.
+class edge_dialer {
+ public:
+  using stream_type = edge_socket;
+
+  /// Completion signature: void(std::error_code, edge_socket). Any cancellation type ends it.
+  template <asio::completion_token_for<void(std::error_code, edge_socket)> Token>
+  auto async_dial(const address& to, asio::any_io_executor executor, Token&& token);
+};
+
+}  // namespace wsproxy
+
+#include <wsproxy/proxy/impl/edge_socket.hpp>

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <optional>
+
+#include <wsproxy/proxy/dial.hpp>
+
+namespace wsproxy {
+
+namespace detail {
+
+/// Begins to connect a new non-blocking socket; -1 and the error if it cannot.
+int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept;
+/// How connecting went, once the socket is writable.
+std::error_code finish_connect(int descriptor) noexcept;
+
+/// Connects edge_sockets.
+class edge_connector {
+ public:
+  using stream_type = edge_socket;
+  explicit edge_connector(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+
+  template <class Handler> void connect(const stream_endpoint& to, Handler handler) {
+    std::error_code error;
+    const int descriptor = begin_connect(to.data(), to.size(), error);
+    try {
+      if (!error) socket_.emplace(executor_, descriptor);
+    } catch (const std::system_error& full) {
+      error = full.code();
+    }
+    if (error) return asio::post(executor_, [handler = std::move(handler), error]() mutable { handler(error); });
+    socket_->async_wait_write([handler = std::move(handler), descriptor](std::error_code ec) mutable {
+      handler(ec ? ec : finish_connect(descriptor));
+    });
+  }
+  void stop() noexcept {
+    if (socket_) socket_->close();
+  }
+  edge_socket take() { return std::move(*socket_); }
+  static edge_socket closed(const asio::any_io_executor& executor) { return edge_socket(executor); }
+
+ private:
+  asio::any_io_executor executor_;
+  std::optional<edge_socket> socket_;
+};
+
+}  // namespace detail
+
+template <asio::completion_token_for<void(std::error_code, edge_socket)> Token>
+auto edge_dialer::async_dial(const address& to, asio::any_io_executor executor, Token&& token) {
+  return asio::async_initiate<Token, void(std::error_code, edge_socket)>(
+      detail::initiate_dial<detail::edge_connector>{}, token, to, std::move(executor));
+}
+
+}  // namespace wsproxy

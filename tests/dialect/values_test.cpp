@@ -1,0 +1,44 @@
+#include <examples/gateway/values.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace wsproxy_gateway;
+using namespace std::chrono_literals;
+
+TEST_CASE("times are read as nginx reads them") {
+  CHECK(parse_time("60") == 60s);
+  CHECK(parse_time("4s") == 4s);
+  CHECK(parse_time("500ms") == 500ms);
+  CHECK(parse_time("1m30s") == 90s);
+  CHECK(parse_time("1h 30m") == 90min);
+  CHECK(parse_time("1d12h") == 36h);
+  CHECK(parse_time("2w") == 24h * 14);
+  CHECK(parse_time("1m30") == 90s);
+  CHECK(parse_time("1s500ms") == 1500ms);
+  CHECK(parse_time("0") == 0s);
+}
+
+TEST_CASE("what is no time is refused") {
+  for (const auto* text : {"", "s", "1x", "1s1m", "1m1m", "-1", "1.5s", "1 s", "1y", "1M", "5 3ms", "1ss",
+                           "99999999999999999999", "9999999999999w"})
+    CHECK_FALSE(parse_time(text).has_value());
+}
+
+TEST_CASE("whole seconds know years but no milliseconds") {
+  CHECK(parse_seconds("1y") == 24h * 365);
+  CHECK(parse_seconds("10s") == 10s);
+  CHECK_FALSE(parse_seconds("10ms").has_value());
+}
+
+TEST_CASE("sizes have units of 1024") {
+  CHECK(parse_size("512") == 512u);
+  CHECK(parse_size("8k") == 8192u);
+  CHECK(parse_size("1M") == 1u << 20);
+  CHECK(parse_size("2g") == std::uint64_t{2} << 30);
+  for (const auto* text : {"", "k", "1kk", "-1", "1t", "99999999999g"}) CHECK_FALSE(parse_size(text).has_value());
+}
+
+TEST_CASE("the nearest name is suggested, a far one is not") {
+  CHECK(closest("proxy_pas", {"proxy_pass", "proxy_redirect"}) == "proxy_pass");
+  CHECK(closest("xyz", {"proxy_pass"}).empty());
+}

@@ -1,0 +1,596 @@
+#include <wsproxy/gateway/gateway.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <stdexcept>
+
+#include "tests/support/gateway.hpp"
+
+using namespace test;
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::MessageMatches;
+using wsproxy::decision;
+using wsproxy::end_cause;
+using wsproxy::inbound;
+
+namespace {
+
+setup answering(wsproxy::gateway::selector select, wsproxy::gateway_options options = {}) {
+  return {.options = std::move(options), .select = std::move(select)};
+}
+
+decision echo_target(const inbound& request) { return wsproxy::respond{.body = request.head.target}; }
+
+/// A directory of the test's own.
+struct directory {
+  directory() {
+    const char* const base = ::getenv("TMPDIR");
+    path = std::string(base != nullptr ? base : "/tmp") + "/wsproxy-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) fail_with_errno("mkdtemp");
+  }
+  ~directory() { ::rmdir(path.c_str()); }
+  std::string path;
+};
+
+bool exists(const std::string& path) {
+  struct stat found {};
+  return ::lstat(path.c_str(), &found) == 0;
+}
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  DIR* const all = ::opendir("/proc/self/fd");
+  while (::readdir(all) != nullptr) ++count;
+  ::closedir(all);
+  return count;
+}
+
+}  // namespace
+
+// ---- Requests
+
+TEST_CASE("requests in one segment are answered in order, whoever answers them") {
+  proxy* self = nullptr;
+  proxy p(answering([&](const inbound& request) { return request.head.target == "/pass" ? self->pass() : echo_target(request); }));
+  self = &p;
+  auto client = p.client();
+  client.send(get("/1") + get("/pass") + get("/3") + "POST /4 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody" +
+              get("/pass") + "\r\n" + get("/6"));
+  CHECK(read_message(client).body == "/1");
+  for (const char* const expected : {"first", "second"}) {
+    auto backend = p.backend.accept();
+    CHECK(read_head(backend).starts_with("GET /pass "));
+    backend.send(ok(expected));
+    CHECK(read_message(client).body == expected);
+    CHECK(read_message(client).body == (expected == std::string("first") ? "/3" : "/6"));
+    if (expected == std::string("first")) CHECK(read_message(client).body == "/4");
+  }
+  CHECK(p.server().stats().requests == 6);
+  CHECK(p.server().stats().connections == 1);
+  CHECK(p.server().stats().accepted == 1);
+}
+
+TEST_CASE("a thousand requests in one segment are answered in order") {
+  proxy p(answering(echo_target));
+  auto client = p.client();
+  std::string all;
+  for (int i = 0; i != 1000; ++i) all += get("/" + std::to_string(i));
+  std::thread sender([&] { client.send(all); });
+  int in_order = 0;
+  for (int i = 0; i != 1000; ++i) in_order += read_message(client).body == "/" + std::to_string(i);
+  sender.join();
+  CHECK(in_order == 1000);
+}
+
+TEST_CASE("HEAD, 204 and 304 have no body, and the connection goes on") {
+  proxy p(answering([](const inbound& request) -> decision {
+    if (request.head.target == "/204") return wsproxy::respond{.status = 204};
+    if (request.head.target == "/304") return wsproxy::respond{.status = 304};
+    return wsproxy::respond{.body = "hello"};
+  }));
+  auto client = p.client();
+  client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" + get("/204") + get("/304") + get("/"));
+  const auto head = read_head(client);
+  CHECK(status_of(head) == 200);
+  CHECK(field_of(head, "Content-Length") == "5");
+  for (const int status : {204, 304}) {
+    const auto bare = read_head(client);
+    CHECK(status_of(bare) == status);
+    CHECK(field_of(bare, "Content-Length") == "(none)");
+  }
+  CHECK(read_message(client).body == "hello");
+}
+
+TEST_CASE("a HEAD that a backend answers has no body either") {
+  proxy p;
+  auto client = p.client();
+  client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+  auto backend = p.backend.accept();
+  read_head(backend);
+  backend.send("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n");
+  CHECK(field_of(read_head(client), "Content-Length") == "500");
+  CHECK(p.result().keep_alive);
+}
+
+TEST_CASE("a body that a respond does not want is skipped if it is there, else the connection is closed") {
+  proxy p(answering(echo_target, {.timeouts = {.linger = 100ms}}));
+  auto client = p.client();
+  SECTION("all there") {
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345" + get("/b"));
+    CHECK(read_message(client).body == "/a");
+    CHECK(read_message(client).body == "/b");
+  }
+  SECTION("all there, chunked") {
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + get("/b"));
+    CHECK(read_message(client).body == "/a");
+    CHECK(read_message(client).body == "/b");
+  }
+  SECTION("still to come") {
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n" + get("/b"));
+    const auto answer = read_message(client);
+    CHECK(answer.body == "/a");
+    CHECK(answer.field("Connection") == "close");
+    CHECK(client.end() == ending::fin);
+    CHECK(p.server().stats().requests == 1);
+  }
+  SECTION("awaiting 100 Continue") {
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    const auto answer = read_message(client);
+    CHECK(answer.status() == 200);
+    CHECK(answer.field("Connection") == "close");
+  }
+}
+
+TEST_CASE("the connection goes on as its request says") {
+  proxy p(answering(echo_target, {.timeouts = {.linger = 100ms}}));
+  auto client = p.client();
+  SECTION("HTTP/1.1") {
+    client.send(get("/a") + get("/b"));
+    CHECK(read_message(client).field("Connection") == "(none)");
+    CHECK(read_message(client).body == "/b");
+  }
+  SECTION("HTTP/1.1 with close") {
+    client.send(get("/a", "Connection: close\r\n") + get("/b"));
+    CHECK(read_message(client).field("Connection") == "close");
+    CHECK(client.read_all().empty());
+  }
+  SECTION("HTTP/1.0") {
+    client.send("GET /a HTTP/1.0\r\n\r\n" + get("/b"));
+    CHECK(read_message(client).field("Connection") == "close");
+    CHECK(client.read_all().empty());
+  }
+  SECTION("HTTP/1.0 with keep-alive, which is told so") {
+    client.send("GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n" + get("/b"));
+    CHECK(read_message(client).field("Connection") == "keep-alive");
+    CHECK(read_message(client).body == "/b");
+  }
+}
+
+TEST_CASE("what a callback throws becomes a 500, and the server lives on") {
+  proxy p(answering(
+      [](const inbound& request) -> decision {
+        if (request.head.target == "/throw") throw std::runtime_error("no route");
+        if (request.head.target == "/throw-int") throw 7;
+        if (request.head.target == "/status") return wsproxy::respond{.status = 7};
+        if (request.head.target == "/smuggle") return wsproxy::respond{.extra = {{"X", "a\r\nY: b"}}};
+        return wsproxy::respond{.body = "fine"};
+      },
+      {.timeouts = {.linger = 100ms},
+       .error_answer = [](int status, const std::error_code&, const inbound* request) -> wsproxy::respond {
+         if (request != nullptr && request->head.method == "PUT") throw std::runtime_error("no page");
+         return {.status = status, .body = "page"};
+       }}));
+  for (const char* const method : {"GET", "PUT"}) {
+    for (const char* const target : {"/throw", "/throw-int", "/status", "/smuggle"}) {
+      INFO(method << ' ' << target);
+      auto client = p.client();
+      client.send(std::string(method) + " " + target + " HTTP/1.1\r\nHost: a\r\n\r\n" + get("/next"));
+      CHECK(read_message(client).status() == 500);
+      CHECK(read_message(client).body == "fine");
+    }
+  }
+}
+
+TEST_CASE("hang_up closes without a word") {
+  proxy p(answering([](const inbound&) -> decision { return wsproxy::hang_up{}; }));
+  auto client = p.client();
+  client.send(get());
+  CHECK(client.read_all().empty());
+  CHECK(eventually([&] { return p.server().stats().connections == 0; }));
+}
+
+TEST_CASE("the selector sees where a request comes from") {
+  mailbox<std::string> seen;
+  proxy p(answering([&](const inbound& r) -> decision {
+    seen.put(std::string(r.client) + " " + (r.client_port != 0 ? "port " : "") + std::string(r.local) + " " +
+             std::to_string(r.local_port) + " " + std::to_string(r.listener) + " " + std::to_string(r.connection) + " " +
+             std::to_string(r.request));
+    return wsproxy::respond{};
+  }));
+  const auto second = p.loop.call([&] { return p.server().listen("0.0.0.0:0"); });
+  const auto second_port = static_cast<std::uint16_t>(std::stoul(second.substr(second.rfind(':') + 1)));
+  auto client = p.client();
+  client.send(get() + get());
+  read_message(client);
+  read_message(client);
+  auto other = peer::connect(second_port);
+  other.send(get());
+  read_message(other);
+  CHECK(seen.take() == "127.0.0.1 port 127.0.0.1 " + std::to_string(p.port()) + " 0 1 1");
+  CHECK(seen.take() == "127.0.0.1 port 127.0.0.1 " + std::to_string(p.port()) + " 0 1 2");
+  CHECK(seen.take() == "127.0.0.1 port 127.0.0.1 " + std::to_string(second_port) + " 1 2 1");
+}
+
+TEST_CASE("every request that ends is told once, with its status and bytes") {
+  mailbox<std::string> log;
+  proxy* self = nullptr;
+  auto how = answering([&](const inbound& r) { return r.head.target == "/own" ? echo_target(r) : self->pass(); },
+                       {.timeouts = {.linger = 100ms},
+                        .on_request = [&](const inbound& r, int status, std::uint64_t sent, const wsproxy::forward_result* result) {
+                          log.put(r.head.method + " " + r.head.target + " " + std::to_string(status) + " " +
+                                  std::to_string(sent) + (result != nullptr ? " forwarded" : ""));
+                        }});
+  proxy p(std::move(how));
+  self = &p;
+  {
+    auto client = p.client();
+    client.send(get("/own") + get("/passed"));
+    auto backend = p.backend.accept();
+    backend.send(ok("12345678"));
+    read_message(client);
+    read_message(client);
+    client.send("GET / HTTP/1.1\r\nHost : a\r\n\r\n");
+    CHECK(read_message(client).status() == 400);
+  }
+  auto t = p.open();
+  t.backend.send(server_frame(text, "12345"));
+  read_frame(t.client);
+  t.client.reset();
+  t.backend.reset();
+  auto left = p.client();
+  left.send(get("/left"));
+  auto unanswered = p.backend.accept();
+  left.reset();
+  CHECK(log.take() == "GET /own 200 4");
+  CHECK(log.take() == "GET /passed 200 8 forwarded");
+  CHECK(log.take().starts_with("  400 "));
+  CHECK(log.take() == "GET /chat 101 7 forwarded");
+  CHECK(log.take() == "GET /left 499 0 forwarded");
+  p.destroy_server();
+  CHECK(log.size() == 0);
+}
+
+TEST_CASE("a request whose head was read is known to error_answer, another is not") {
+  mailbox<std::string> seen;
+  proxy p({.options = {.timeouts = {.linger = 100ms},
+                       .error_answer = [&](int status, const std::error_code&, const inbound* r) -> wsproxy::respond {
+                         seen.put(std::to_string(status) + " " + (r != nullptr ? r->head.target : "unknown"));
+                         return {.status = status};
+                       }}});
+  p.backend.close();
+  for (const auto& request : {get("/refused"), std::string("GET /no-host HTTP/1.1\r\n\r\n"), std::string("nonsense\r\n\r\n")}) {
+    auto client = p.client();
+    client.send(request);
+    CHECK(read_message(client).status() >= 400);
+  }
+  CHECK(seen.take() == "502 /refused");
+  CHECK(seen.take() == "400 /no-host");
+  CHECK(seen.take() == "400 unknown");
+}
+
+// ---- Listening
+
+TEST_CASE("a listen error is a system_error that names the address") {
+  asio::io_context context(1);
+  wsproxy::gateway server(context.get_executor(), echo_target);
+  listener taken;
+  const std::vector<std::string> all{taken.name(), "127.0.0.1:99999", "127.0.0.1:http", "no.such.name.invalid:80",
+                                     "192.0.2.1:8080", "[::1", "", "unix:", "unix:/nowhere/at/all",
+                                     "unix:/tmp/" + std::string(200, 'x')};
+  for (const auto& at : all) {
+    INFO(at);
+    CHECK_THROWS_MATCHES(server.listen(at), std::system_error, MessageMatches(ContainsSubstring(at)));
+  }
+  CHECK_THROWS_AS(server.listen_on(-1), std::system_error);
+}
+
+TEST_CASE("IPv6, every address and Unix sockets are listened on") {
+  directory here;
+  const auto path = here.path + "/socket";
+  {
+    proxy p(answering([](const inbound& r) -> decision { return wsproxy::respond{.body = std::string(r.client)}; }));
+    const auto v6 = p.loop.call([&] { return p.server().listen("[::1]:0"); });
+    CHECK(v6.starts_with("[::1]:"));
+    CHECK_FALSE(v6.ends_with(":0"));
+    CHECK(p.loop.call([&] { return p.server().listen("*:0"); }).starts_with("0.0.0.0:"));
+    CHECK(p.loop.call([&] { return p.server().listen("unix:" + path); }) == "unix:" + path);
+    auto client = peer::connect_unix(path);
+    client.send(get());
+    CHECK(read_message(client).body == "unix:");
+  }
+  CHECK_FALSE(exists(path));
+}
+
+TEST_CASE("a Unix socket left behind is replaced, and one in use is not") {
+  directory here;
+  const auto path = here.path + "/socket";
+  asio::io_context context(1);
+  wsproxy::gateway server(context.get_executor(), echo_target);
+  {
+    listener other(path);
+    CHECK_THROWS_AS(server.listen("unix:" + path), std::system_error);
+  }
+  CHECK(exists(path));  // it was not removed
+  CHECK_NOTHROW(server.listen("unix:" + path));
+  server.stop();
+  context.run();
+  CHECK_FALSE(exists(path));
+}
+
+TEST_CASE("a listening descriptor is taken over") {
+  listener made;
+  const auto port = made.port();
+  proxy p(answering(echo_target));
+  p.loop.call([&] {
+    p.server().listen_on(made.release());
+    return 0;
+  });
+  auto client = peer::connect(port);
+  client.send(get("/taken"));
+  CHECK(read_message(client).body == "/taken");
+}
+
+TEST_CASE("backends on Unix sockets") {
+  directory here;
+  const auto path = here.path + "/backend";
+  listener at(path);
+  proxy p({.backends = {{.name = "unix:" + path}}});
+  auto client = p.client();
+  client.send(handshake());
+  auto backend = at.accept();
+  read_head(backend);
+  backend.send(switching() + server_frame(text, "by file"));
+  CHECK(status_of(read_head(client)) == 101);
+  CHECK(read_frame(client).payload == "by file");
+  client.send(client_frame(text, "back"));
+  CHECK(read_frame(backend).payload == "back");
+  ::unlink(path.c_str());
+}
+
+TEST_CASE("connections over the limit wait until one ends") {
+  proxy p(answering(echo_target, {.max_connections = 2}));
+  auto first = p.client();
+  auto second = p.client();
+  for (auto* each : {&first, &second}) {
+    each->send(get("/in"));
+    CHECK(read_message(*each).body == "/in");
+  }
+  auto third = p.client();
+  third.send(get("/waited"));
+  p.settle();
+  CHECK_FALSE(third.readable(50ms));
+  CHECK(p.server().stats().connections == 2);
+  first.close();
+  CHECK(read_message(third).body == "/waited");
+}
+
+TEST_CASE("two gateways on two threads share a port") {
+  std::atomic<int> counts[2] = {0, 0};
+  background loops[2];
+  std::vector<wsproxy::gateway> servers;
+  std::string at = "127.0.0.1:0";
+  for (int i = 0; i != 2; ++i) {
+    servers.emplace_back(loops[i].context.get_executor(), [&, i](const inbound&) -> decision {
+      ++counts[i];
+      return wsproxy::respond{};
+    });
+    at = loops[i].call([&] { return servers.back().listen(at, {.reuse_port = true}); });
+  }
+  const auto port = static_cast<std::uint16_t>(std::stoul(at.substr(at.rfind(':') + 1)));
+  int sent = 0;
+  while (counts[0] == 0 || counts[1] == 0) {
+    REQUIRE(++sent < 1000);
+    auto client = peer::connect(port);
+    client.send(get());
+    CHECK(read_message(client).status() == 200);
+  }
+  CHECK(counts[0] + counts[1] == sent);
+  servers.clear();
+}
+
+// ---- Ending
+
+TEST_CASE("a drain closes what is idle, lets requests finish, and takes no new ones") {
+  proxy p;
+  auto idle = p.client();  // between two requests
+  idle.send(get("/first"));
+  {
+    auto backend = p.backend.accept();
+    backend.send(ok(""));
+    read_message(idle);
+  }
+  auto fresh = p.client();  // nothing sent yet
+  p.settle();
+  auto busy = p.client();
+  busy.send(get("/busy") + get("/pipelined"));
+  auto backend = p.backend.accept();
+  read_head(backend);
+  mailbox<int> done;
+  p.server().drain({}, [&] { done.put(1); });
+  CHECK(idle.read_all().empty());
+  CHECK(fresh.read_all().empty());
+  CHECK_THROWS_AS(p.client(), std::system_error);
+  CHECK(done.size() == 0);
+  backend.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast");
+  CHECK(read_message(busy).body == "last");
+  CHECK(busy.read_all().empty());
+  busy.close();
+  CHECK(done.take() == 1);
+  p.server().drain({}, [&] { done.put(2); });
+  CHECK(done.take() == 2);
+  CHECK(p.server().stats().requests == 2);
+}
+
+TEST_CASE("a drain sends every tunnel a Close, spread over the time given") {
+  const int count = 5;
+  proxy p;
+  std::vector<proxy::tunnel> tunnels;
+  for (int i = 0; i != count; ++i) tunnels.push_back(p.open());
+  mailbox<int> done;
+  const auto begin = clock::now();
+  p.server().drain({.spread = 500ms, .code = 1012, .reason = "restart"}, [&] { done.put(1); });
+  std::vector<std::future<clock::time_point>> ends;
+  for (auto& t : tunnels)
+    ends.push_back(std::async(std::launch::async, [&t] {
+      const auto frame = read_frame(t.client);
+      const auto at = clock::now();
+      if (close_code(frame) != 1012 || frame.payload.substr(2) != "restart") throw ended("another frame");
+      if (close_code(read_frame(t.backend)) != 1012) throw ended("another frame");
+      t.client.send(client_frame(close_frame, close_payload(1012)));
+      t.backend.send(server_frame(close_frame, close_payload(1012)));
+      t.client.end();
+      t.client.close();
+      t.backend.end();
+      t.backend.close();
+      return at;
+    }));
+  std::vector<clock::time_point> times;
+  for (auto& end : ends) times.push_back(end.get());
+  CHECK(done.take() == 1);
+  std::sort(times.begin(), times.end());
+  for (int i = 0; i != count; ++i) CHECK(times[static_cast<std::size_t>(i)] - begin >= 95ms * i);
+  for (int i = 0; i != count; ++i) CHECK(p.result().cause == end_cause::drained);
+}
+
+TEST_CASE("a drain with code 0 leaves tunnels alone until the deadline") {
+  proxy p;
+  auto t = p.open();
+  mailbox<int> done;
+  const auto begin = clock::now();
+  p.server().drain({.deadline = 300ms, .code = 0}, [&] { done.put(1); });
+  p.settle();
+  t.client.send(client_frame(text, "still"));
+  CHECK(read_frame(t.backend).payload == "still");
+  CHECK(t.client.read_all().empty());
+  CHECK(done.take() == 1);
+  CHECK(clock::now() - begin >= 300ms);
+  CHECK(p.result().cause == end_cause::aborted);
+}
+
+TEST_CASE("a second drain brings the deadline forward, and the context ends with it") {
+  auto p = std::make_unique<proxy>();
+  auto t = p->open();
+  mailbox<int> done;
+  p->server().drain({.deadline = 100s}, [&] { done.put(1); });
+  read_frame(t.client);
+  const auto begin = clock::now();
+  p->server().drain({.deadline = 150ms}, [&] { done.put(2); });
+  CHECK(done.take() == 1);
+  CHECK(done.take() == 2);
+  CHECK(clock::now() - begin >= 150ms);
+  p->loop.finish();  // nothing waits for the first deadline
+  CHECK(clock::now() - begin < 50s);
+}
+
+TEST_CASE("a handshake in flight when the drain begins becomes a tunnel that is drained") {
+  proxy p;
+  auto client = p.client();
+  client.send(handshake());
+  auto backend = p.backend.accept();
+  read_head(backend);
+  p.server().drain({});
+  p.settle();
+  backend.send(switching());
+  CHECK(status_of(read_head(client)) == 101);
+  CHECK(close_code(read_frame(client)) == 1001);
+  CHECK(close_code(read_frame(backend)) == 1001);
+}
+
+TEST_CASE("stop closes everything at once") {
+  proxy p;
+  auto t = p.open();
+  auto idle = p.client();
+  auto waiting = p.client();
+  waiting.send(get());
+  auto backend = p.backend.accept();
+  read_head(backend);
+  mailbox<int> done;
+  p.server().drain({.code = 0}, [&] { done.put(1); });
+  p.server().stop();
+  t.client.end();
+  t.backend.end();
+  idle.end();
+  CHECK(waiting.read_all().empty());
+  backend.end();
+  CHECK(done.take() == 1);
+  CHECK(p.server().stats().connections == 0);
+  CHECK(p.server().stats().tunnels == 0);
+}
+
+TEST_CASE("a gateway, or its context, may go in any state and leaves no descriptor") {
+  const auto before = open_descriptors();
+  const bool context_stops = GENERATE(true, false);
+  {
+    proxy p({.how = {.tunnel = {.heartbeat = {.interval = 20s}}}});
+    std::vector<peer> kept;
+    auto keep = [&](peer one) -> peer& { return kept.emplace_back(std::move(one)); };
+    keep(p.client());                                // before a request
+    keep(p.client()).send("GET / HT");               // inside its head
+    for (int i = 0; i != 3; ++i) {                   // tunnels: idle, half-closed, with data stuck
+      auto t = p.open();
+      if (i == 1) t.client.shutdown_send();
+      if (i == 2) {
+        const std::string chunk(1 << 20, 'x');
+        t.backend.send(frame_header(binary, 1ull << 40, false));
+        while (t.backend.send_some(chunk, 50ms) != 0) {
+        }
+      }
+      keep(std::move(t.client));
+      keep(std::move(t.backend));
+    }
+    auto& asking = keep(p.client());                 // the answer awaited
+    asking.send(get());
+    read_head(keep(p.backend.accept()));
+    auto& posting = keep(p.client());                // inside the request's body
+    posting.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nbo");
+    read_head(keep(p.backend.accept()));
+    auto& lingering = keep(p.client());              // after a refusal
+    lingering.send("nonsense\r\n\r\n");
+    read_message(lingering);
+    p.settle();
+    if (context_stops) p.loop.abandon();
+  }
+  CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("the last copy of a gateway ends it") {
+  background loop;
+  auto first = std::make_unique<wsproxy::gateway>(loop.context.get_executor(), echo_target);
+  const auto at = loop.call([&] { return first->listen("127.0.0.1:0"); });
+  const auto port = static_cast<std::uint16_t>(std::stoul(at.substr(at.rfind(':') + 1)));
+  auto second = std::make_unique<wsproxy::gateway>(*first);
+  first.reset();
+  auto client = peer::connect(port);
+  client.send(get("/alive"));
+  CHECK(read_message(client).body == "/alive");
+  second.reset();
+  CHECK(client.read_all().empty());
+  loop.finish();
+}
+
+TEST_CASE("a gateway without work lets its context end") {
+  asio::io_context context(1);
+  {
+    wsproxy::gateway server(context.get_executor(), echo_target);
+    server.listen("127.0.0.1:0");
+  }
+  context.run();  // returns
+  SUCCEED();
+}

@@ -1,0 +1,209 @@
+#include <wsproxy/proxy/edge_socket.hpp>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <asio/cancellation_signal.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/strand.hpp>
+#include <catch2/catch_test_macros.hpp>
+
+namespace {
+
+using wsproxy::edge_socket;
+
+/// One end as an edge_socket, the other as a plain descriptor.
+struct pair {
+  explicit pair(const asio::any_io_executor& executor) {
+    std::array<int, 2> ends{};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+    socket.emplace(executor, ends[0]);
+    peer = ends[1];
+  }
+  ~pair() { hang_up(); }
+  void hang_up() {
+    if (peer >= 0) ::close(std::exchange(peer, -1));
+  }
+  void send(std::string_view text) const { REQUIRE(::send(peer, text.data(), text.size(), 0) == ssize_t(text.size())); }
+
+  std::optional<edge_socket> socket;
+  int peer = -1;
+};
+
+std::string read_now(edge_socket& s, std::error_code& ec) {
+  std::array<char, 64> bytes{};
+  const auto n = s.try_read(bytes, ec);
+  return {bytes.data(), n};
+}
+
+}  // namespace
+
+static_assert(wsproxy::readiness_stream<edge_socket>);
+static_assert(wsproxy::dialer<wsproxy::edge_dialer>);
+
+TEST_CASE("an edge_socket is told of bytes, of more bytes and of the end") {
+  asio::io_context context(1);
+  pair ends(context.get_executor());
+  std::string seen;
+  std::error_code last;
+  std::function<void(std::error_code)> on_readable = [&](std::error_code ec) {
+    REQUIRE(!ec);
+    seen += read_now(*ends.socket, last);
+    if (!last) ends.socket->async_wait_read(std::ref(on_readable));
+    if (seen == "one") ends.send("two");
+    else if (!last) ends.hang_up();
+  };
+  ends.socket->async_wait_read(std::ref(on_readable));
+  ends.send("one");
+  context.run();
+  CHECK(seen == "onetwo");
+  CHECK(last == asio::error::eof);
+}
+
+TEST_CASE("a FIN behind the bytes of one read is not missed") {
+  asio::io_context context(1);
+  pair ends(context.get_executor());
+  ends.send("last words");
+  ends.hang_up();
+  std::string seen;
+  std::error_code last;
+  ends.socket->async_wait_read([&](std::error_code) {
+    seen = read_now(*ends.socket, last);
+    REQUIRE(!last);
+    ends.socket->async_wait_read([&](std::error_code) { read_now(*ends.socket, last); });
+  });
+  context.run();
+  CHECK(seen == "last words");
+  CHECK(last == asio::error::eof);
+}
+
+TEST_CASE("an edge_socket that was full is told when there is room") {
+  asio::io_context context(1);
+  pair ends(context.get_executor());
+  const std::string block(1 << 16, 'x');
+  std::size_t sent = 0, received = 0;
+  std::error_code ec;
+  auto fill = [&] {
+    for (;;) {
+      const asio::const_buffer buffer(block.data(), block.size());
+      const auto n = ends.socket->try_write({&buffer, 1}, ec);
+      sent += n;
+      if (n != block.size()) break;
+    }
+  };
+  fill();
+  bool told = false;
+  ends.socket->async_wait_write([&](std::error_code error) { told = !error; });
+  context.poll();
+  CHECK(!told);
+  std::string into(1 << 20, '\0');
+  while (received < sent) received += std::size_t(::recv(ends.peer, into.data(), into.size(), 0));
+  context.run();
+  CHECK(told);
+}
+
+TEST_CASE("cancel and close end the waits of an edge_socket, later and once") {
+  for (const bool closes : {false, true}) {
+    asio::io_context context(1);
+    pair ends(context.get_executor());
+    int calls = 0;
+    std::error_code seen;
+    ends.socket->async_wait_read([&](std::error_code ec) { ++calls, seen = ec; });
+    if (closes) ends.socket->close();
+    else ends.socket->cancel();
+    CHECK(calls == 0);
+    context.run();
+    CHECK(calls == 1);
+    CHECK(seen == asio::error::operation_aborted);
+    CHECK(ends.socket->is_open() != closes);
+  }
+}
+
+TEST_CASE("an edge_socket may be destroyed by its own handler, with other events pending") {
+  asio::io_context context(1);
+  pair first(context.get_executor()), second(context.get_executor());
+  int calls = 0;
+  auto destroy_both = [&](std::error_code) {
+    ++calls;
+    first.socket.reset();
+    second.socket.reset();
+  };
+  first.socket->async_wait_read(destroy_both);
+  second.socket->async_wait_read([&](std::error_code ec) {
+    if (!ec) destroy_both(ec);
+  });
+  first.send("a");
+  second.send("b");
+  context.run();
+  CHECK(calls == 1);
+}
+
+TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it") {
+  std::optional<asio::io_context> context(std::in_place, 1);
+  pair ends(context->get_executor());
+  auto held = std::make_shared<int>(1);
+  ends.socket->async_wait_read([held](std::error_code) {});
+  CHECK(held.use_count() == 2);
+  context.reset();
+  CHECK(held.use_count() == 1);
+  CHECK(ends.socket->is_open());
+}
+
+TEST_CASE("on a strand, handlers of an edge_socket are posted to it") {
+  asio::io_context context(1);
+  auto strand = asio::make_strand(context);
+  pair ends(strand);
+  bool inside = false;
+  ends.socket->async_wait_read([&](std::error_code) { inside = strand.running_in_this_thread(); });
+  ends.send("x");
+  context.run();
+  CHECK(inside);
+}
+
+TEST_CASE("an exception of a handler leaves run(), and the other sockets go on") {
+  asio::io_context context(1);
+  pair first(context.get_executor()), second(context.get_executor());
+  bool told = false;
+  first.socket->async_wait_read([](std::error_code) { throw std::runtime_error("host"); });
+  second.socket->async_wait_read([&](std::error_code) { told = true; });
+  first.send("a");
+  second.send("b");
+  CHECK_THROWS_AS(context.run(), std::runtime_error);
+  context.restart();
+  context.run();
+  CHECK(told);
+}
+
+TEST_CASE("the edge dialer connects, is refused, and stops when it is told") {
+  asio::io_context context(1);
+  asio::ip::tcp::acceptor listener(context, {asio::ip::address_v4::loopback(), 0});
+  const auto port = listener.local_endpoint().port();
+  wsproxy::edge_dialer dial;
+  std::optional<std::error_code> connected, refused, stopped;
+  dial.async_dial({wsproxy::address::family::ip, "127.0.0.1", port}, context.get_executor(),
+                  [&](std::error_code ec, edge_socket s) { connected = ec; CHECK(s.is_open()); });
+  context.run();
+  context.restart();
+  listener.close();
+  dial.async_dial({wsproxy::address::family::ip, "127.0.0.1", port}, context.get_executor(),
+                  [&](std::error_code ec, edge_socket s) { refused = ec; CHECK(!s.is_open()); });
+  context.run();
+  context.restart();
+  asio::cancellation_signal stop;
+  dial.async_dial({wsproxy::address::family::unix_socket, "/nonexistent/socket"}, context.get_executor(),
+                  asio::bind_cancellation_slot(stop.slot(), [&](std::error_code ec, edge_socket) { stopped = ec; }));
+  stop.emit(asio::cancellation_type::terminal);
+  context.run();
+  CHECK(connected == std::error_code());
+  CHECK(refused.value_or(std::error_code()) == std::errc::connection_refused);
+  CHECK(stopped == asio::error::operation_aborted);
+}
