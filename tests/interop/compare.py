@@ -40,7 +40,7 @@ class Pair:
 
     def observe(self, name, source, steps):
         seen = recording.exchange((ADDRESSES[name], self.port), source, steps)
-        seen["backend"] = [each for backend in self.backends for each in backend.take()]
+        seen["backend"] = sorted((each for backend in self.backends for each in backend.take()), key=lambda each: each["at"])
         return seen
 
     def names(self):

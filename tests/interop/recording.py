@@ -204,14 +204,17 @@ class Backend:
                 self.open -= 1
                 self.idle.notify_all()
 
+    def _note(self, head):
+        self.seen.append({"backend": self.name, "at": time.monotonic(), "head": head, "body": b"", "whole": False})
+
     def _one(self, connection, reader):
         """A request and its answer; true if another may follow."""
         head = reader.until(b"\r\n\r\n")
         if head is None:
             if reader.data:
-                self.seen.append({"backend": self.name, "head": reader.data, "body": b"", "whole": False})
+                self._note(reader.data)
             return False
-        seen = {"backend": self.name, "head": head, "body": b"", "whole": True, "tunnel": None}
+        seen = {"backend": self.name, "at": time.monotonic(), "head": head, "body": b"", "whole": True, "tunnel": None}
         self.seen.append(seen)
         fields = fields_of(head)
         if b"chunked" in value_of(fields, b"transfer-encoding"):
@@ -264,9 +267,10 @@ class Backend:
         """What came since the last call, once every connection has ended."""
         with self.idle:
             ended = self.idle.wait_for(lambda: self.open == 0, 5)
+        if not ended:
+            self._note(b"(a connection stays open)\r\n\r\n")
         seen, self.seen = self.seen, []
-        return seen if ended else seen + [{"backend": self.name, "head": b"(a connection stays open)\r\n\r\n",
-                                           "body": b"", "whole": False}]
+        return seen
 
     def close(self):
         self.listener.close()
