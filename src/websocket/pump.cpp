@@ -10,7 +10,8 @@ constexpr std::size_t payload_size = sizeof(std::uint64_t);  // of our pings
 
 std::string_view unmask(const frame_header& header, std::string_view payload, std::span<char> into) noexcept {
   if (!header.masked) return payload;
-  for (std::size_t i = 0; i != payload.size(); ++i) into[i] = static_cast<char>(payload[i] ^ header.mask[i % 4]);
+  for (std::size_t i = 0; i != payload.size(); ++i)
+    into[i] = static_cast<char>(payload[i] ^ header.mask[i % 4]);
   return {into.data(), payload.size()};
 }
 }  // namespace
@@ -24,7 +25,9 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
   const char* at = begin;     // parsed up to here
   const char* pass = begin;   // listed, held or dropped up to here
   const char* frame = begin;  // where the present frame's part of this input begins
-  auto part = [](const char* from, const char* to) { return std::string_view(from, static_cast<std::size_t>(to - from)); };
+  auto part = [](const char* from, const char* to) {
+    return std::string_view(from, static_cast<std::size_t>(to - from));
+  };
   auto flush = [&](const char* to) {
     if (!stopped_) out.borrow(part(pass, to));
     pass = to;
@@ -75,15 +78,16 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
     if (fault_) {
       held_.clear();
     } else {
-      cancel_injection();
       release_held(out);
       passing_ = true;
       flush(end);
     }
     return in.size();
   }
-  if (passing_) flush(at);
-  else hold_frame();
+  if (passing_)
+    flush(at);
+  else
+    hold_frame();
   return static_cast<std::size_t>(at - begin);
 }
 
@@ -93,8 +97,10 @@ void pump::on_header(const limits& bounds) noexcept {
   if (!header.control()) {
     if (header.code != opcode::continuation) message_size_ = 0;
     message_size_ += header.length;
-    if (bounds.frame != 0 && header.length > bounds.frame) fault_ = errc::frame_too_large;
-    else if (bounds.message != 0 && message_size_ > bounds.message) fault_ = errc::message_too_large;
+    if (bounds.frame != 0 && header.length > bounds.frame)
+      fault_ = errc::frame_too_large;
+    else if (bounds.message != 0 && message_size_ > bounds.message)
+      fault_ = errc::message_too_large;
     if (fault_) {
       tracked_ = false;
       return;
@@ -109,7 +115,8 @@ void pump::on_header(const limits& bounds) noexcept {
 bool pump::admit(std::string_view whole) noexcept {
   const auto& header = tracker_.header();
   std::array<char, 125> space;
-  const auto payload = unmask(header, whole.substr(whole.size() - static_cast<std::size_t>(header.length)), space);
+  const auto payload =
+      unmask(header, whole.substr(whole.size() - static_cast<std::size_t>(header.length)), space);
   if (header.code == opcode::pong) {
     if (!is_our_echo(payload)) return true;
     --frames_;
@@ -127,7 +134,6 @@ bool pump::admit(std::string_view whole) noexcept {
                                                      static_cast<unsigned char>(payload[1]))
                         : std::uint16_t{1005};
   }
-  cancel_injection();  // nothing of ours may follow a Close
   return true;
 }
 
