@@ -87,7 +87,12 @@ class pump {
     out.borrow(in);
     return in.size();
   }
+  struct cursor;
   std::size_t feed_frames(std::span<const char> in, const limits& bounds, slices& out);
+  void pass_to(const char* to, cursor&, slices& out) noexcept;
+  void hold_frame(cursor&, slices& out);
+  void end_frame(cursor&, slices& out);
+  void give_up(cursor&, slices& out);
   void on_header(const limits& bounds) noexcept;
   bool admit(std::string_view whole) noexcept;
   bool is_our_echo(std::string_view payload) noexcept;
