@@ -4,6 +4,8 @@
 #include <array>
 #include <exception>
 
+#include <asio/error.hpp>
+
 namespace wsproxy::detail {
 
 namespace {
@@ -29,8 +31,12 @@ unsigned retry_condition(int status) noexcept {
 
 // This process, or this machine, has no descriptor or memory left.
 bool lacks_resources(const std::error_code& error) noexcept {
-  return error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
-         error == std::errc::no_buffer_space || error == std::errc::not_enough_memory;
+  // Asio's system category has no conditions.
+  const bool is_asios = error.category() == asio::error::get_system_category();
+  const auto what = is_asios ? std::error_condition(error.value(), std::generic_category())
+                             : error.default_error_condition();
+  return what == std::errc::too_many_files_open || what == std::errc::too_many_files_open_in_system ||
+         what == std::errc::no_buffer_space || what == std::errc::not_enough_memory;
 }
 
 bool is_idempotent(std::string_view method) noexcept {

@@ -26,6 +26,7 @@ void bench::start() {
   what.client = "192.0.2.1";
   what.how = route::make(how);
   what.world = &w;
+  what.on_established = on_established;
   if (watch_session) what.on_established = [this](session_handle handle) { sessions.push_back(std::move(handle)); };
   if (on_other_executor) end.executor = w.other().get_executor();
   group.emplace(backends);
@@ -63,8 +64,7 @@ std::vector<std::string> bench::faults() {
   expect(w.dials() == 0, "a dial is left");
   for (const auto& each : group->backends()) expect(each->active() == 0, "a lease is left on " + each->name());
   for (const auto& each : sessions) expect(!each.alive(), "a session is alive");
-  const bool is_tunnel = end.result && end.result->at == stage::tunnel && end.result->established != time_point{};
-  const std::size_t open = is_tunnel || down_closed ? 0 : 1;
+  const std::size_t open = tunnelled() || down_closed ? 0 : 1;
   expect(w.open_streams() == open, std::to_string(w.open_streams()) + " streams are open, not " + std::to_string(open));
   return out;
 }

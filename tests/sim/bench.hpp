@@ -45,20 +45,23 @@ template <class T> struct counting_allocator {
 };
 
 /// What is seen of one operation from outside, and what it is called off with.
-template <class Result> struct watch {
-  explicit watch(world& in) : where(in) {}
+struct watch_base {
+  explicit watch_base(world& in) : where(in) {}
   world& where;
   allocations memory{};
   asio::cancellation_signal stop{};
   std::optional<asio::any_io_executor> executor{};  ///< the handler's own
-  std::optional<Result> result{};
   int calls = 0;
   bool initiating = false;
   time_point at{};
-  std::vector<std::string> faults{};   ///< promises broken at the call
+  std::vector<std::string> faults{};                     ///< promises broken at the call
   std::shared_ptr<int> token = std::make_shared<int>();  ///< held by the handler
   bool handler_lives() const { return token.use_count() > 1; }
   bool ended() const { return calls != 0; }
+};
+template <class Result> struct watch : watch_base {
+  using watch_base::watch_base;
+  std::optional<Result> result{};
 };
 
 /// A completion handler that has everything a handler can have: it cannot be copied, and brings an executor, an
@@ -111,7 +114,8 @@ struct bench {
   std::vector<wsproxy::backend_options> backends{{.name = "b1:1000"}};
   link_options client_link{};
   std::string request = websocket_request();  ///< a head, and what the host has read behind it
-  bool watch_session = true;                  ///< with on_established
+  bool watch_session = true;                  ///< with an on_established that keeps the handle
+  std::function<void(wsproxy::session_handle)> on_established{};  ///< without watch_session
   bool on_other_executor = false;
 
   // Afterwards.
@@ -121,6 +125,7 @@ struct bench {
   std::vector<wsproxy::session_handle> sessions;
   time_point begun{};
   bool down_closed = false;  ///< the host closed its stream
+  bool tunnelled() const { return end.result && end.result->established != time_point{}; }
 
   listener& b1() { return w.at("b1:1000"); }
   listener& b2() { return w.at("b2:1000"); }

@@ -8,6 +8,14 @@
 
 #include <wsproxy/policy.hpp>
 
+// Older Asio looks for std::aligned_alloc before it includes anything that would tell: translation units that
+// disagree free with `delete` what another took with aligned_alloc. The CMake target settles it.
+#if defined(_GLIBCXX_HAVE_ALIGNED_ALLOC) && ASIO_VERSION < 103100 && !defined(ASIO_HAS_STD_ALIGNED_ALLOC) && \
+    !defined(ASIO_DISABLE_STD_ALIGNED_ALLOC)
+#error "Define ASIO_HAS_STD_ALIGNED_ALLOC=1 for the whole program (the target wsproxy::wsproxy does), or include a \
+standard header before Asio everywhere."
+#endif
+
 namespace wsproxy {
 
 /// An event that can be waited for. One at a time per object; the object must be disarmed before it goes.
