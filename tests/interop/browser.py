@@ -1,7 +1,8 @@
-"""Headless Chromium: on the demonstration's page, and as a WebSocket client of the servers in peers/. It is driven
-with the DevTools protocol."""
+"""Headless Chromium: on the demonstration's page, and as a WebSocket client of the servers in peers/. It is
+driven with the DevTools protocol."""
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -13,9 +14,22 @@ import websockets
 import clients
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-         "--no-default-browser-check", "--no-proxy-server", "--remote-debugging-port=0", "--window-size=900,900"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--no-default-browser-check",
+    "--no-proxy-server",
+    "--remote-debugging-port=0",
+    "--window-size=900,900",
+]
 
 
 class Page:
@@ -37,7 +51,9 @@ class Page:
 
     def _note(self, event, values):
         if event == "Runtime.exceptionThrown":
-            self.errors.append(values["exceptionDetails"].get("exception", {}).get("description", "an exception"))
+            self.errors.append(
+                values["exceptionDetails"].get("exception", {}).get("description", "an exception")
+            )
         elif event == "Runtime.consoleAPICalled" and values["type"] in ("error", "assert"):
             self.errors.append(str([each.get("value") for each in values["args"]]))
         elif event == "Log.entryAdded" and values["entry"]["level"] == "error":
@@ -51,7 +67,9 @@ class Page:
         self.last += 1
         answer = self.answers[self.last] = asyncio.get_running_loop().create_future()
         session = {"sessionId": self.session} if self.session else {}
-        await self.connection.send(json.dumps({"id": self.last, "method": method, "params": values, **session}))
+        await self.connection.send(
+            json.dumps({"id": self.last, "method": method, "params": values, **session})
+        )
         message = await asyncio.wait_for(answer, 30 * self.patience)
         if "error" in message:
             raise AssertionError(f"{method}: {message['error']}")
@@ -59,14 +77,18 @@ class Page:
 
     async def open(self):
         target = await self.call("Target.createTarget", url="about:blank")
-        self.session = (await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True))["sessionId"]
+        self.session = (await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True))[
+            "sessionId"
+        ]
         for domain in ("Runtime", "Log", "Page", "Network"):
             await self.call(domain + ".enable")
 
     async def evaluate(self, script):
         result = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
-            raise AssertionError(result["exceptionDetails"].get("exception", {}).get("description", "an exception"))
+            raise AssertionError(
+                result["exceptionDetails"].get("exception", {}).get("description", "an exception")
+            )
         return result["result"].get("value")
 
     async def until(self, script):
@@ -82,17 +104,19 @@ class Page:
 async def with_page(world, url, test):
     """Starts a browser, opens the page and runs the test."""
     with tempfile.TemporaryDirectory(dir=world.directory, ignore_cleanup_errors=True) as profile:
-        child = world.start([CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-                            env={**os.environ, "HOME": profile})
+        child = world.start(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            env={**os.environ, "HOME": profile},
+        )
         try:
             port_file = os.path.join(profile, "DevToolsActivePort")
-            for _ in range(600):
-                if os.path.exists(port_file) and len(lines := open(port_file, encoding="ascii").read().split()) == 2:
-                    break
+            while len(lines := (clients.contents(port_file) or "").split()) != 2:
                 if child.process.poll() is not None:
                     raise RuntimeError("Chromium ended:\n" + child.output())
                 await asyncio.sleep(0.05)
-            async with websockets.connect(f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, ping_interval=None) as connection:
+            async with websockets.connect(
+                f"ws://127.0.0.1:{lines[0]}{lines[1]}", max_size=None, ping_interval=None
+            ) as connection:
                 page = Page(connection, world.scale)
                 await page.open()
                 await page.call("Page.navigate", url=url)
@@ -104,87 +128,118 @@ async def with_page(world, url, test):
 
 # ---- The demonstration
 
-TEXT = "hello through the gateway"
-DEMO = ("the page connects", "the page names the backend", "what is typed comes back", "round trips are plotted",
-        "a key leads to the same backend again", "both backends are reached", "nothing is asked of another host",
-        "the console shows no error", "the page reconnects by itself")
-
 
 def expect(condition, why):
     if not condition:
         raise AssertionError(why)
 
 
-async def follow_key(page, key):
-    """Chooses a key; the backend's name once the new connection has told it."""
-    await page.evaluate(f"[...document.querySelectorAll('#keys button')].find(b => b.textContent === '{key}').click()")
-    await page.until("document.getElementById('state').textContent === 'connected'")
-    return await page.until("/^b\\d$/.test(document.getElementById('backend').textContent) && document.getElementById('backend').textContent")
-
-
-async def demo(page, world, port, gateway):
-    """Yields each test of DEMO, in order; it is passed when the next one is asked for."""
-    yield
-    await page.until("document.getElementById('state').textContent === 'connected'")
-    yield
-    await page.until("/^b[12]$/.test(document.getElementById('backend').textContent)")
-    yield
-    await page.evaluate(f"document.getElementById('text').value = '{TEXT}'; document.querySelector('#form button').click()")
-    shown = await page.until("document.querySelector('#log li')?.textContent")
-    backend = await page.evaluate("document.getElementById('backend').textContent")
-    expect(TEXT in shown and backend in shown, f"the page shows {shown!r}")
-    yield
-    await page.until("document.querySelectorAll('#plot rect').length >= 2 && /median [0-9.]+ ms/.test(document.getElementById('now').textContent)")
-    yield
-    keys = ["alice", "bob", "carol", "dave", "erin", "frank"]
-    led = {key: await follow_key(page, key) for key in keys}
-    again = {key: await follow_key(page, key) for key in keys}
-    expect(led == again, f"first {led}, then {again}")
-    yield
-    expect(set(led.values()) == {"b1", "b2"}, f"{led}")
-    yield
-    foreign = [each for each in page.requested if f"//127.0.0.1:{port}/" not in each and not each.startswith("data:")]
-    expect(not foreign, f"{foreign}")
-    yield
-    expect(not page.errors, f"{page.errors}")
-    if picture := os.environ.get("WSPROXY_SCREENSHOT"):
-        import base64
-        with open(picture, "wb") as file:
-            file.write(base64.b64decode((await page.call("Page.captureScreenshot", format="png"))["data"]))
-    yield
-    gateway.stop()
-    await page.until("/^(reconnecting|connecting)/.test(document.getElementById('state').textContent)")
-    start_demo(world, port)
-    await page.until("document.getElementById('state').textContent === 'connected'")
-    yield
-
-
-def start_demo(world, port):
+def start_demonstration(world, port):
     gateway = world.start([world.gateway, "--listen", f"127.0.0.1:{port}"])
     gateway.await_listening(("127.0.0.1", port))
     return gateway
 
 
-def demo_tests(report, world):
-    names = [f"Chromium, demonstration: {name}" for name in DEMO]
-    if not any(report.wants(name) for name in names):
+class Demonstration:
+    """What is tried on the page, one after the other; the names are the methods'."""
+
+    STEPS = (
+        "the page connects",
+        "the page names the backend",
+        "what is typed comes back",
+        "round trips are plotted",
+        "every key leads to its backend again",
+        "nothing is asked of another host",
+        "the console shows no error",
+        "the page reconnects by itself",
+    )
+
+    def __init__(self, world, port):
+        self.world, self.port, self.page = world, port, None
+        self.gateway = start_demonstration(world, port)
+
+    async def text(self, element):
+        return await self.page.evaluate(f"document.getElementById('{element}').textContent")
+
+    async def shows(self, element, pattern):
+        """Until the element's text matches; returns it."""
+        await self.page.until(f"/{pattern}/.test(document.getElementById('{element}').textContent)")
+        return await self.text(element)
+
+    async def the_page_connects(self):
+        await self.shows("state", "^connected$")
+
+    async def the_page_names_the_backend(self):
+        await self.shows("backend", "^b[12]$")
+
+    async def what_is_typed_comes_back(self):
+        said = "hello through the gateway"
+        await self.page.evaluate(f"document.getElementById('text').value = '{said}'")
+        await self.page.evaluate("document.querySelector('#form button').click()")
+        shown = await self.page.until("document.querySelector('#log li')?.textContent")
+        expect(said in shown and await self.text("backend") in shown, f"the page shows {shown!r}")
+
+    async def round_trips_are_plotted(self):
+        await self.page.until("document.querySelectorAll('#plot rect').length >= 2")
+        await self.shows("now", "median [0-9.]+ ms")
+
+    async def choose(self, key):
+        """The backend that the key leads to."""
+        buttons = "[...document.querySelectorAll('#keys button')]"
+        await self.page.evaluate(f"{buttons}.find((button) => button.textContent === '{key}').click()")
+        await self.shows("state", "^connected$")
+        return await self.shows("backend", "^b[12]$")
+
+    async def every_key_leads_to_its_backend_again(self):
+        keys = ("alice", "bob", "carol", "dave", "erin", "frank")
+        led = {key: await self.choose(key) for key in keys}
+        again = {key: await self.choose(key) for key in keys}
+        expect(led == again, f"first {led}, then {again}")
+        expect(set(led.values()) == {"b1", "b2"}, f"only one backend: {led}")
+
+    async def nothing_is_asked_of_another_host(self):
+        own = (f"http://127.0.0.1:{self.port}/", f"ws://127.0.0.1:{self.port}/", "data:")
+        foreign = [each for each in self.page.requested if not each.startswith(own)]
+        expect(self.page.requested and not foreign, f"{foreign}")
+
+    async def the_console_shows_no_error(self):
+        expect(not self.page.errors, f"{self.page.errors}")
+        if picture := os.environ.get("WSPROXY_SCREENSHOT"):
+            with open(picture, "wb") as file:
+                file.write(base64.b64decode((await self.page.call("Page.captureScreenshot"))["data"]))
+
+    async def the_page_reconnects_by_itself(self):
+        self.gateway.stop()
+        await self.shows("state", "^(re)?connecting")
+        self.gateway = start_demonstration(self.world, self.port)
+        await self.shows("state", "^connected$")
+
+
+def demonstration_tests(report, world):
+    def title(step):
+        return f"Chromium, demonstration: {step}"
+
+    if not any(report.wants(title(step)) for step in Demonstration.STEPS):
         return
-    port = world.reserve_port()
-    gateway = start_demo(world, port)
-    done = []
+    shown = Demonstration(world, world.reserve_port())
+    failures = {}
 
     async def test(page):
-        async for _ in demo(page, world, port, gateway):
-            done.append(None)
+        shown.page = page
+        for step in Demonstration.STEPS:
+            try:
+                await getattr(shown, step.replace(" ", "_"))()
+                failures[step] = None
+            except AssertionError as error:
+                failures[step] = error
 
-    why = "it was not reached"
+    trouble = "the browser ended"
     try:
-        asyncio.run(with_page(world, f"http://127.0.0.1:{port}/", test))
+        asyncio.run(with_page(world, f"http://127.0.0.1:{shown.port}/", test))
     except Exception as error:
-        why = f"{type(error).__name__}: {error}"
-    passed = max(len(done) - 1, 0)
-    for i, name in enumerate(names):
-        report.add(name, None if i < passed else why if i == passed else "an earlier step failed")
+        trouble = f"{type(error).__name__}: {error}"
+    for step in Demonstration.STEPS:
+        report.add(title(step), failures.get(step, trouble))
 
 
 # ---- Its WebSocket
@@ -207,7 +262,8 @@ SOCKETS = r"""
   const tests = {
     async 'text and binary echo'() {
       const s = await open();
-      for (const text of ['hello', '', 'grüße \u{1f44b}', 'x'.repeat(70000)]) check(await ask(s, text) === text, 'another text');
+      for (const text of ['hello', '', 'grüße \u{1f44b}', 'x'.repeat(70000)])
+        check(await ask(s, text) === text, 'another text');
       const bytes = new Uint8Array(1 << 20).map((_, i) => (i * 7919) >> 3);
       check(same(new Uint8Array(await ask(s, bytes)), bytes), 'other bytes');
       s.close(1000);
@@ -252,21 +308,37 @@ SOCKETS = r"""
   return results;
 })()
 """
-SOCKET_TESTS = ("text and binary echo", "permessage-deflate", "close code from the client", "close code from the server", "subprotocol")
+SOCKET_TESTS = (
+    "text and binary echo",
+    "permessage-deflate",
+    "close code from the client",
+    "close code from the server",
+    "subprotocol",
+)
 
 
 def socket_tests(report, world):
-    titles = {title: [f"Chromium client, {title} server: {name}" for name in SOCKET_TESTS] for title in clients.SERVERS}
+    titles = {
+        title: [f"Chromium client, {title} server: {name}" for name in SOCKET_TESTS]
+        for title in clients.SERVERS
+    }
     if not any(report.wants(name) for names in titles.values() for name in names):
         return
-    servers = {title: clients.gateway_before(world, world.peer(server).port) for title, server in clients.SERVERS.items()}
+    servers = {
+        title: clients.gateway_before(world, world.peer(server).port)
+        for title, server in clients.SERVERS.items()
+    }
     # WebSockets are opened from a page of the same host.
     page_port = clients.gateway_before(world, world.peer("ws_server.js").port)
 
     async def test(page):
         page.patience *= 4
-        return {title: await page.evaluate(SOCKETS.replace("%URL%", f"ws://127.0.0.1:{port}/").replace("%TOKEN%", f"chromium-{port}"))
-                for title, port in servers.items()}
+        return {
+            title: await page.evaluate(
+                SOCKETS.replace("%URL%", f"ws://127.0.0.1:{port}/").replace("%TOKEN%", f"chromium-{port}")
+            )
+            for title, port in servers.items()
+        }
 
     results, why = {}, ""
     try:
@@ -279,5 +351,5 @@ def socket_tests(report, world):
 
 
 def jobs(report, world):
-    yield lambda: demo_tests(report, world)
+    yield lambda: demonstration_tests(report, world)
     yield lambda: socket_tests(report, world)

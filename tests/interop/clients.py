@@ -6,25 +6,45 @@ import subprocess
 import tempfile
 
 SCENARIOS = (
-    "text and binary echo", "1 MiB both ways", "a large message from the server", "many messages in order",
-    "fragmented message from the client", "fragmented message from the server", "ping from the client",
-    "ping from the server", "close code from the client", "close code from the server", "permessage-deflate",
-    "without permessage-deflate", "subprotocol", "refused handshake")
+    "text and binary echo",
+    "1 MiB both ways",
+    "a large message from the server",
+    "many messages in order",
+    "fragmented message from the client",
+    "fragmented message from the server",
+    "ping from the client",
+    "ping from the server",
+    "close code from the client",
+    "close code from the server",
+    "permessage-deflate",
+    "without permessage-deflate",
+    "subprotocol",
+    "refused handshake",
+)
 CLIENTS = {"npm ws": "ws_client.js", "python3-websockets": "websockets_client", "aiohttp": "aiohttp_client"}
 SERVERS = {"npm ws": "ws_server.js", "python3-websockets": "websockets_server", "aiohttp": "aiohttp_server"}
 # What a library cannot do.
 UNABLE_CLIENTS = {("aiohttp", "fragmented message from the client")}
 UNABLE_SERVERS = {("aiohttp", "fragmented message from the server")}
 
-SOCKET_IO = ("long polling alone", "WebSocket alone", "polling, then upgrade, over two backends",
-             "binary and large messages", "broadcast", "the server disconnects")
+SOCKET_IO = (
+    "long polling alone",
+    "WebSocket alone",
+    "polling, then upgrade, over two backends",
+    "binary and large messages",
+    "broadcast",
+    "the server disconnects",
+)
 
 
 def gateway_before(world, *ports):
     """The port of a gateway with one or two backends."""
     port = world.reserve_port()
-    values = {"LISTEN": f"127.0.0.1:{port}", "BACKEND_A": f"127.0.0.1:{ports[0]}",
-              "BACKEND_B": f"127.0.0.1:{ports[-1]}"}
+    values = {
+        "LISTEN": f"127.0.0.1:{port}",
+        "BACKEND_A": f"127.0.0.1:{ports[0]}",
+        "BACKEND_B": f"127.0.0.1:{ports[-1]}",
+    }
     world.start_gateway("seed.conf", values, ("127.0.0.1", port))
     return port
 
@@ -32,8 +52,14 @@ def gateway_before(world, *ports):
 def run_client(report, world, title, command, names):
     """A client that prints a line for each scenario."""
     try:
-        done = subprocess.run(command, env=world.environment(), stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=150, text=True)
+        done = subprocess.run(
+            command,
+            env=world.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=150,
+            text=True,
+        )
         output, errors = done.stdout, done.stderr
     except subprocess.TimeoutExpired as late:
         output, errors = (late.stdout or b"").decode(), "the client did not end"
@@ -50,14 +76,21 @@ def websocket_clients(report, world, server_title):
     server = None
     for client_title, client in CLIENTS.items():
         title = f"{client_title} client, {server_title} server"
-        names = [name for name in SCENARIOS if report.wants(f"{title}: {name}")
-                 and (client_title, name) not in UNABLE_CLIENTS and (server_title, name) not in UNABLE_SERVERS]
+        names = [
+            name
+            for name in SCENARIOS
+            if report.wants(f"{title}: {name}")
+            and (client_title, name) not in UNABLE_CLIENTS
+            and (server_title, name) not in UNABLE_SERVERS
+        ]
         if not names:
             continue
         if server is None:
             server = world.peer(SERVERS[server_title])
             port = gateway_before(world, server.port)
-        run_client(report, world, title, [*world.peer_command(client), f"ws://127.0.0.1:{port}/", *names], names)
+        run_client(
+            report, world, title, [*world.peer_command(client), f"ws://127.0.0.1:{port}/", *names], names
+        )
 
 
 def socket_io(report, world):
@@ -66,8 +99,13 @@ def socket_io(report, world):
         return
     ports = [world.peer("socketio_server.js", name).port for name in ("a", "b")]
     port = gateway_before(world, *ports)
-    run_client(report, world, "socket.io",
-               [*world.peer_command("socketio_client.js"), f"http://127.0.0.1:{port}", *names], names)
+    run_client(
+        report,
+        world,
+        "socket.io",
+        [*world.peer_command("socketio_client.js"), f"http://127.0.0.1:{port}", *names],
+        names,
+    )
 
 
 class Curl:
@@ -76,8 +114,12 @@ class Curl:
 
     def __call__(self, *arguments, path="/plain", data=None):
         """What it printed; raises if it failed."""
-        done = subprocess.run(["curl", "-sS", "--max-time", "20", "--noproxy", "*", *arguments, self.url + path],
-                              input=data, capture_output=True, timeout=30)
+        done = subprocess.run(
+            ["curl", "-sS", "--max-time", "20", "--noproxy", "*", *arguments, self.url + path],
+            input=data,
+            capture_output=True,
+            timeout=30,
+        )
         if done.returncode != 0:
             raise AssertionError(f"curl failed: {done.stderr.decode()}")
         return done.stdout
@@ -118,15 +160,27 @@ def curl_tests(curl, directory):
         expect(curl("-H", "Transfer-Encoding: chunked", "--data-binary", f"@{file}", path="/echo"), body)
 
     def post_with_expect():
-        expect(curl("-H", "Expect: 100-continue", "--expect100-timeout", "10", "--data-binary", f"@{file}",
-                    path="/echo"), body)
+        expect(
+            curl(
+                "-H",
+                "Expect: 100-continue",
+                "--expect100-timeout",
+                "10",
+                "--data-binary",
+                f"@{file}",
+                path="/echo",
+            ),
+            body,
+        )
 
     def put_from_pipe():
         expect(curl("-T", "-", path="/echo", data=body), body)
 
     def keep_alive():
-        expect(curl("-w", "%{num_connects} ", curl.url + "/chunked", curl.url + "/missing", curl.url + "/plain"),
-               b"first second1 nothing here0 plain answer0 plain answer0 ")
+        expect(
+            curl("-w", "%{num_connects} ", curl.url + "/chunked", curl.url + "/missing", curl.url + "/plain"),
+            b"first second1 nothing here0 plain answer0 plain answer0 ",
+        )
 
     def http_1_0():
         expect(curl("--http1.0", "-w", " %{http_code}"), b"plain answer 200")
@@ -147,8 +201,10 @@ def curl_tests(curl, directory):
 def curl_tests_against(report, world, server_title):
     title = f"curl, {server_title} server"
     with tempfile.TemporaryDirectory(dir=world.directory) as directory:
-        tests = [(f"{title}: {test.__name__.replace('_', ' ')}", i)
-                 for i, test in enumerate(curl_tests(Curl(world, 0), directory))]
+        tests = [
+            (f"{title}: {test.__name__.replace('_', ' ')}", i)
+            for i, test in enumerate(curl_tests(Curl(world, 0), directory))
+        ]
         if not any(report.wants(name) for name, _ in tests):
             return
         port = gateway_before(world, world.peer(SERVERS[server_title]).port)
@@ -157,19 +213,31 @@ def curl_tests_against(report, world, server_title):
             report.check(name, made[i])
 
 
+def contents(path):
+    """None if there is no such file."""
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def install_npm_packages(world):
     """Into the build directory, anew when the lock file changed."""
     here = os.path.dirname(os.path.abspath(__file__))
     place = os.path.join(world.build, "interop")
     os.makedirs(place, exist_ok=True)
     stamp = os.path.join(place, "node_modules", ".installed")
-    with open(os.path.join(here, "package-lock.json"), encoding="utf-8") as lock:
-        wanted = lock.read()
-    if not os.path.exists(stamp) or open(stamp, encoding="utf-8").read() != wanted:
+    wanted = contents(os.path.join(here, "package-lock.json"))
+    if contents(stamp) != wanted:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(os.path.join(here, name), place)
-        done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"], cwd=place,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
+            cwd=place,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode != 0:
             raise RuntimeError(f"npm ci failed:\n{done.stdout}{done.stderr}")
         with open(stamp, "w", encoding="utf-8") as file:

@@ -1,15 +1,18 @@
-"""The same requests to nginx and to the gateway, with the same configuration: what arrives at the backend must be
-the same bytes, and what comes back must mean the same, but for the decided differences."""
+"""The same requests to nginx and to the gateway, with the same configuration: what arrives at the backend must
+be the same bytes, and what comes back must mean the same, but for the decided differences."""
 
 import copy
 import difflib
 import os
 
 import decided
+import harness
 import recording
 from requests_table import CASES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# The nginx whose differences decided.py has.
+COMPARED_VERSION = "1.22.1"
 # nginx and the gateway listen on one port of two addresses: what mentions the port says the same.
 ADDRESSES = {"nginx": "127.0.0.2", "gateway": "127.0.0.1"}
 
@@ -23,8 +26,12 @@ class Pair:
         self.others = [recording.SilentBackend(), recording.UnreachableBackend()]
         self.port = world.reserve_port()
         self.values = {f"BACKEND_{b.name.upper()}": f"127.0.0.1:{b.port}" for b in self.backends}
-        for key, port in (("SILENT", self.others[0].port), ("UNREACHABLE", self.others[1].port),
-                          ("REFUSED", world.refusing_port()), ("REFUSED_TOO", world.refusing_port())):
+        for key, port in (
+            ("SILENT", self.others[0].port),
+            ("UNREACHABLE", self.others[1].port),
+            ("REFUSED", world.refusing_port()),
+            ("REFUSED_TOO", world.refusing_port()),
+        ):
             self.values[key] = f"127.0.0.1:{port}"
         self.fronts = {}
         self.restart()
@@ -39,14 +46,19 @@ class Pair:
             self.fronts[name] = start[name](self.template, values, (address, self.port))
 
     def observe(self, name, source, steps):
-        seen = recording.exchange((ADDRESSES[name], self.port), source, steps)
-        seen["backend"] = sorted((each for backend in self.backends for each in backend.take()), key=lambda each: each["at"])
+        # nginx is known to hang in a few cases; the gateway must not.
+        patience = 3 if name == "nginx" else 10 * self.world.scale
+        seen = recording.exchange((ADDRESSES[name], self.port), source, steps, patience)
+        seen["backend"] = sorted(
+            (each for backend in self.backends for each in backend.take()), key=lambda each: each["at"]
+        )
         return seen
 
     def names(self):
         """Ports differ from run to run, and so would the comparison's output."""
-        return {f":{value.rpartition(':')[2]}": f":@{key}@" for key, value in self.values.items()} | \
-            {f":{self.port}": ":@LISTEN@"}
+        return {f":{value.rpartition(':')[2]}": f":@{key}@" for key, value in self.values.items()} | {
+            f":{self.port}": ":@LISTEN@"
+        }
 
     def stop(self):
         for child in self.fronts.values():
@@ -70,9 +82,12 @@ def is_page(response):
 
 
 def described(response):
-    """What must be the same of a response. Its text, its type and length are the proxy's own on an error page."""
+    """What must be the same of a response. On an error page text, type and length are the proxy's own."""
     yield f"status {response['status']}"
     if "refusal" in response:
+        yield from sorted(
+            text(b": ".join(each)) for each in response["fields"] if each[0] == b"Sec-WebSocket-Version"
+        )
         yield "an error page"
         return
     for status, fields in response["interim"]:
@@ -82,11 +97,15 @@ def described(response):
     page = is_page(response)
     if not page and response["status"] != 101 and b"X-Backend" in dict(response["fields"]):
         yield f"reason {response['reason']}"
-    ours = {b"date", b"server"} | ({b"content-length", b"content-type", b"transfer-encoding"} if page else set())
+    ours = {b"date", b"server"} | (
+        {b"content-length", b"content-type", b"transfer-encoding"} if page else set()
+    )
     lines = []
     for name, value in response["fields"]:
         # That it stays open is HTTP/1.1's default, which nginx says all the same.
-        if (name.lower(), value.lower()) != (b"connection", b"keep-alive") or response["version"] == "HTTP/1.0":
+        if (name.lower(), value.lower()) != (b"connection", b"keep-alive") or response[
+            "version"
+        ] == "HTTP/1.0":
             lines.append(f"{text(name)}: {'(any)' if name.lower() in ours else text(value)}")
     if not page:
         yield from sorted(lines)
@@ -172,8 +191,12 @@ def check(pair, case, source):
 
 # ---- Which backend, for many clients
 
+
 def choices(pair, name, clients):
-    return [pair.observe(name, f"127.0.0.{x}", [(CASES[0].steps[0][0], ("GET",))])["backend"][0]["backend"] for x in clients]
+    return [
+        pair.observe(name, f"127.0.0.{x}", [(CASES[0].steps[0][0], ("GET",))])["backend"][0]["backend"]
+        for x in clients
+    ]
 
 
 def same_choices(world, template, spread):
@@ -183,7 +206,11 @@ def same_choices(world, template, spread):
         theirs, ours = choices(pair, "nginx", clients), choices(pair, "gateway", clients)
     finally:
         pair.stop()
-    different = [f"127.0.0.{x}: nginx {their}, gateway {our}" for x, their, our in zip(clients, theirs, ours) if their != our]
+    different = [
+        f"127.0.0.{x}: nginx {their}, gateway {our}"
+        for x, their, our in zip(clients, theirs, ours)
+        if their != our
+    ]
     if different:
         raise Difference(f"{len(different)} of {len(clients)} clients:\n" + "\n".join(different[:5]))
     if set(theirs) != set(spread):
@@ -192,10 +219,13 @@ def same_choices(world, template, spread):
 
 def choice_tests(report, world):
     for template, spread in (("seed.conf", "ab"), ("map.conf", "ab"), ("weights.conf", "abc")):
-        report.check(f"nginx, {template}: the same backends for 250 clients", same_choices, world, template, spread)
+        report.check(
+            f"nginx, {template}: the same backends for 250 clients", same_choices, world, template, spread
+        )
 
 
 # ---- All of it
+
 
 def templates():
     return sorted(name for name in os.listdir(os.path.join(HERE, "conf")) if name.endswith(".conf"))
@@ -203,9 +233,14 @@ def templates():
 
 def all_occurred(report):
     """A decided difference that nothing shows any more would only hide others. After a whole run."""
-    if not report.pattern:
+    name = "nginx: every decided difference occurs"
+    if report.pattern:
+        return
+    if harness.nginx_version() != COMPARED_VERSION:
+        report.skip(name, f"some are differences from nginx {COMPARED_VERSION}")
+    else:
         unused = [name for name, _, _ in decided.DIFFERENCES if name not in decided.used]
-        report.add("nginx: every decided difference occurs", f"never seen: {unused}" if unused else None)
+        report.add(name, f"never seen: {unused}" if unused else None)
 
 
 def jobs(report, world):

@@ -1,5 +1,5 @@
-"""Where the gateway differs from nginx on purpose. Each difference changes what nginx did into what is expected of
-the gateway, for the requests and configurations it names and in nothing else; then both must be equal."""
+"""Where the gateway differs from nginx on purpose. Each difference changes what nginx did into what is expected
+of the gateway, for the requests and configurations it names and in nothing else; then both must be equal."""
 
 import base64
 import re
@@ -16,6 +16,7 @@ PROTECTED = {b"host", b"content-length", b"content-type", b"authorization", b"co
 
 
 # ---- What a case asks for
+
 
 def tokens(fields, name):
     values = [value for each, value in fields if each.lower() == name]
@@ -39,7 +40,7 @@ def requests_of(case):
         if b"chunked" in tokens(fields, b"transfer-encoding"):
             data = data.partition(b"0\r\n")[2].partition(b"\r\n")[2]
         elif length.isdigit():
-            data = data[int(length):]
+            data = data[int(length) :]
         data = data.lstrip(b"\r\n")
     return found
 
@@ -47,11 +48,20 @@ def requests_of(case):
 def verdict(request, template):
     """plain, websocket, or the status that refuses it."""
     method, version, fields = request
-    if template in WITHOUT_UPGRADE or method != b"GET" or version != b"HTTP/1.1" or \
-            b"upgrade" not in tokens(fields, b"connection") or b"websocket" not in tokens(fields, b"upgrade"):
+    if (
+        template in WITHOUT_UPGRADE
+        or method != b"GET"
+        or version != b"HTTP/1.1"
+        or b"upgrade" not in tokens(fields, b"connection")
+        or b"websocket" not in tokens(fields, b"upgrade")
+    ):
         return "plain"
     keys = values(fields, b"sec-websocket-key")
-    if len(keys) != 1 or not re.fullmatch(rb"[A-Za-z0-9+/]{22}==", keys[0]) or len(base64.b64decode(keys[0])) != 16:
+    if (
+        len(keys) != 1
+        or not re.fullmatch(rb"[A-Za-z0-9+/]{22}==", keys[0])
+        or len(base64.b64decode(keys[0])) != 16
+    ):
         return 400
     if values(fields, b"sec-websocket-version") != [b"13"]:
         return 426
@@ -65,34 +75,56 @@ def verdicts(seen, case, template):
     asked = [verdict(each, template) for each in requests_of(case)] or ["plain"]
     asked = [asked[min(i, len(asked) - 1)] for i in range(len(seen["backend"]))]
     # A location with other fields of its own may pass no Upgrade on.
-    return ["plain" if not values(fields_of(record["head"]), b"upgrade") else which for record, which in zip(seen["backend"], asked)]
+    return [
+        "plain" if not values(fields_of(record["head"]), b"upgrade") else which
+        for record, which in zip(seen["backend"], asked)
+    ]
 
 
 # ---- Changing what nginx did
 
+
 def edit_head(record, change):
     """`change` maps each line's name and the line to another line, or None; true if that changed something."""
     lines = record["head"].split(b"\r\n")
-    kept = [lines[0]] + [line if not line else change(line.partition(b":")[0].lower(), line) for line in lines[1:]]
+    kept = [lines[0]] + [
+        line if not line else change(line.partition(b":")[0].lower(), line) for line in lines[1:]
+    ]
     head = b"\r\n".join(line for line in kept if line is not None)
     changed = head != record["head"]
     record["head"] = head
     return changed
 
 
+def refusal(status, fields=()):
+    return {"status": status, "refusal": True, "interim": [], "whole": True, "fields": list(fields)}
+
+
 def refuse(seen, status):
     """An answer of the gateway's own and the end, without asking a backend."""
-    seen |= {"backend": [], "tunnel": None, "end": "end",
-             "responses": [{"status": status, "refusal": True, "interim": [], "whole": True}]}
+    fields = [(b"Sec-WebSocket-Version", b"13")] if status == 426 else []
+    seen |= {"backend": [], "tunnel": None, "end": "end", "responses": [refusal(status, fields)]}
     return True
 
 
 def answer(seen, fields, record, body, interim=(), whole=True):
     """What a backend answers, which nginx did not relay; what the configuration adds to it is not compared."""
     fields = [(b"X-Backend", record["backend"].encode()), *fields, (b"Date", b""), (b"Server", b"")]
-    seen |= {"tunnel": None,
-             "responses": [{"status": 200, "reason": "OK", "version": "HTTP/1.1", "interim": list(interim), "fields": fields,
-                            "body": body, "whole": whole, "added fields": True}]}
+    seen |= {
+        "tunnel": None,
+        "responses": [
+            {
+                "status": 200,
+                "reason": "OK",
+                "version": "HTTP/1.1",
+                "interim": list(interim),
+                "fields": fields,
+                "body": body,
+                "whole": whole,
+                "added fields": True,
+            }
+        ],
+    }
 
 
 def answer_502(seen):
@@ -100,30 +132,46 @@ def answer_502(seen):
     for record in seen["backend"]:
         if record.get("tunnel") is not None:
             record["tunnel"] = b""
-    seen |= {"tunnel": None, "end": "open",
-             "responses": [{"status": 502, "refusal": True, "interim": [], "whole": True}]}
+    seen |= {"tunnel": None, "end": "open", "responses": [refusal(502)]}
     return True
 
 
 # ---- The differences
 
+
 def plain_is_close(seen, case, template):
     def change(name, line):
-        return b"Connection: close" if name == b"connection" and line.lower() != b"connection: close" else line
+        return (
+            b"Connection: close" if name == b"connection" and line.lower() != b"connection: close" else line
+        )
 
-    return any([edit_head(record, change) for record, which in zip(seen["backend"], verdicts(seen, case, template))
-                if which == "plain"])
+    return any(
+        [
+            edit_head(record, change)
+            for record, which in zip(seen["backend"], verdicts(seen, case, template))
+            if which == "plain"
+        ]
+    )
 
 
 def plain_has_no_upgrade(seen, case, template):
     change = lambda name, line: None if name == b"upgrade" else line
-    return any([edit_head(record, change) for record, which in zip(seen["backend"], verdicts(seen, case, template))
-                if which == "plain"])
+    return any(
+        [
+            edit_head(record, change)
+            for record, which in zip(seen["backend"], verdicts(seen, case, template))
+            if which == "plain"
+        ]
+    )
 
 
 def plain_is_not_switched(seen, case, template):
     """Without Upgrade the backend answers as it does to any request."""
-    if not seen["responses"] or seen["responses"][0]["status"] != 101 or verdicts(seen, case, template) != ["plain"]:
+    if (
+        not seen["responses"]
+        or seen["responses"][0]["status"] != 101
+        or verdicts(seen, case, template) != ["plain"]
+    ):
         return False
     _, version, fields = requests_of(case)[0]
     record = seen["backend"][0]
@@ -143,8 +191,12 @@ def only_websocket(seen, case, template):
     for record, which in zip(seen["backend"], verdicts(seen, case, template)):
         if which == "websocket":
             changed |= edit_head(record, change)
-            if not values(fields_of(record["head"]), b"connection"):  # what the file made of the client's was empty
-                record["head"] = record["head"].replace(b"Upgrade: websocket\r\n", b"Upgrade: websocket\r\nConnection: upgrade\r\n")
+            if not values(
+                fields_of(record["head"]), b"connection"
+            ):  # what the file made of the client's was empty
+                record["head"] = record["head"].replace(
+                    b"Upgrade: websocket\r\n", b"Upgrade: websocket\r\nConnection: upgrade\r\n"
+                )
                 changed = True
     return changed
 
@@ -168,21 +220,35 @@ def http_1_1(seen, case, template):
 
 def stays_chunked(seen, case, template):
     change = lambda name, line: b"Transfer-Encoding: chunked" if name == b"content-length" else line
-    return any([edit_head(record, change) for record in seen["backend"]
-                if any(tokens(fields, b"transfer-encoding") == [b"chunked"] for _, _, fields in requests_of(case))])
+    return any(
+        [
+            edit_head(record, change)
+            for record in seen["backend"]
+            if any(tokens(fields, b"transfer-encoding") == [b"chunked"] for _, _, fields in requests_of(case))
+        ]
+    )
 
 
 def nominated(seen, case, template):
     named = {token for _, _, fields in requests_of(case) for token in tokens(fields, b"connection")}
-    named = {name for name in named - PROTECTED - {b"close", b"keep-alive", b"upgrade"}
-             if not name.startswith(b"sec-websocket-")} | {b"proxy-connection"}
-    return any([edit_head(record, lambda name, line: None if name in named else line) for record in seen["backend"]])
+    named = {
+        name
+        for name in named - PROTECTED - {b"close", b"keep-alive", b"upgrade"}
+        if not name.startswith(b"sec-websocket-")
+    } | {b"proxy-connection"}
+    return any(
+        [edit_head(record, lambda name, line: None if name in named else line) for record in seen["backend"]]
+    )
 
 
 def nominated_in_answer(seen, case, template):
     changed = False
     for response in seen["responses"]:
-        kept = [field for field in response["fields"] if field[0].lower() not in (b"x-private", b"proxy-connection", b"keep-alive")]
+        kept = [
+            field
+            for field in response["fields"]
+            if field[0].lower() not in (b"x-private", b"proxy-connection", b"keep-alive")
+        ]
         changed |= kept != response["fields"]
         response["fields"] = kept
     return changed
@@ -258,19 +324,30 @@ def no_raw_control(seen, case, template):
         record["head"] = record["head"].replace(b"X-Uri: /a\r\nb?", b"X-Uri: /a%0D%0Ab?")
     for response in seen["responses"]:
         # The injected line has no colon, and so its text is a name.
-        response["fields"] = [(name, b"GET /a%0D%0Ab 200" if name == b"X-Request" else value)
-                              for name, value in response["fields"] if name != b"b 200"]
+        response["fields"] = [
+            (name, b"GET /a%0D%0Ab 200" if name == b"X-Request" else value)
+            for name, value in response["fields"]
+            if name != b"b 200"
+        ]
     return True
 
 
 def host_of_the_pass(seen, case, template):
     """Where the configured Host is empty."""
-    host = b"application" if template in ("map.conf", "maps.conf", "weights.conf", "keep_alive_upstream.conf") else b"127.0.0.1:@BACKEND_A@"
+    host = (
+        b"application"
+        if template in ("map.conf", "maps.conf", "weights.conf", "keep_alive_upstream.conf")
+        else b"127.0.0.1:@BACKEND_A@"
+    )
     changed = False
     for record in seen["backend"]:
         if not values(fields_of(record["head"]), b"host"):
             line, _, rest = record["head"].partition(b"\r\n")
-            first, last = (b"Host: " + host + b"\r\n", b"") if template == "map.conf" else (b"", b"Host: " + host + b"\r\n")
+            first, last = (
+                (b"Host: " + host + b"\r\n", b"")
+                if template == "map.conf"
+                else (b"", b"Host: " + host + b"\r\n")
+            )
             record["head"] = line + b"\r\n" + first + rest[:-2] + last + b"\r\n"
             changed = True
     return changed
@@ -294,11 +371,11 @@ def no_continue(seen, case, template):
     return changed
 
 
-def named(*names):
+def case_named(*names):
     return lambda case: case.name in names
 
 
-def starting(*beginnings):
+def case_starts(*beginnings):
     return lambda case: case.name.startswith(beginnings)
 
 
@@ -308,7 +385,10 @@ def everywhere(case):
 
 # Heads that nginx takes and the gateway does not, or not with that status, and why.
 STRICT = {
-    "bare LF": (400, "RFC 9112 section 2.2 lets a recipient refuse it; heads that two parsers read differently smuggle"),
+    "bare LF": (
+        400,
+        "RFC 9112 section 2.2 lets a recipient refuse it; heads that two parsers read differently smuggle",
+    ),
     "two spaces in the line": (400, "RFC 9112 section 3: exactly one"),
     "space at the line's end": (400, "RFC 9112 section 3"),
     "HTTP/0.9 line": (400, "HTTP/0.9 is not spoken"),
@@ -332,27 +412,74 @@ BROKEN_ANSWERS = ("garbage", "two-lengths", "length-and-chunked", "bad-length", 
 DIFFERENCES = (
     ("classification: a handshake that breaks a rule is refused", everywhere, bad_handshake),
     ("classification: no upgrade on a plain request", everywhere, plain_has_no_upgrade),
-    ("the 101 is verified", named("answer 101", *(f"WebSocket answer {each}" for each in BROKEN_SWITCHES)), broken_switch),
+    (
+        "the 101 is verified",
+        case_named("answer 101", *(f"WebSocket answer {each}" for each in BROKEN_SWITCHES)),
+        broken_switch,
+    ),
     ("classification: no switch on a plain request", everywhere, plain_is_not_switched),
-    ("classification: only websocket is forwarded, Upgrade and Connection decided last", everywhere, only_websocket),
+    (
+        "classification: only websocket is forwarded, Upgrade and Connection decided last",
+        everywhere,
+        only_websocket,
+    ),
     ("Connection: close on plain requests", everywhere, plain_is_close),
-    ("a chunked request stays chunked", starting("POST chunked", "WebSocket with a chunked body"), stays_chunked),
+    (
+        "a chunked request stays chunked",
+        case_starts("POST chunked", "WebSocket with a chunked body"),
+        stays_chunked,
+    ),
     ("HTTP/1.1 upstream by default, and for chunked bodies", everywhere, http_1_1),
-    ("nominated and hop-by-hop fields are stripped from requests", starting("Connection ", "WebSocket Connection: upgrade, X-Foo"),
-     nominated),
-    ("nominated and hop-by-hop fields are stripped from answers", named("answer hop"), nominated_in_answer),
-    ("the 101's Upgrade and Connection are the gateway's", named("WebSocket answer ws-other-case"), switch_fields),
-    ("1xx answers are relayed", named("answer 100", "answer 103", "WebSocket answer 103"), relayed_interim),
-    ("broken answers are 502", named("WebSocket answer garbage", *(f"answer {each}" for each in BROKEN_ANSWERS)), broken_answer),
-    ("heads are read strictly", named(*STRICT), strict),
-    ("spaces and tabs around a value do not belong to it", named("field spaces around the value", "HTTP/1.0 without Host"), trimmed),
-    ("the length of a chunked request is not known", starting("POST chunked"), length_unknown),
-    ("$http_NAME joins all lines, as newer nginx does", named("field repeated"), all_lines),
-    ("control characters in variables stay escaped", named("target, encoded control characters"), no_raw_control),
-    ("an empty Host is the name in proxy_pass, as in newer nginx", named("HTTP/1.0 without Host"), host_of_the_pass),
-    ("no 100 Continue for a body that has come", named("Expect with the body"), no_continue),
-    ("an answer of its own to a request whose body is still coming ends the connection", named("POST of 100 KiB"), unread_body),
-    ("answers are streamed", named("answer bad-chunks"), streamed_answer),
+    (
+        "nominated and hop-by-hop fields are stripped from requests",
+        case_starts("Connection ", "WebSocket Connection: upgrade, X-Foo"),
+        nominated,
+    ),
+    (
+        "nominated and hop-by-hop fields are stripped from answers",
+        case_named("answer hop"),
+        nominated_in_answer,
+    ),
+    (
+        "the 101's Upgrade and Connection are the gateway's",
+        case_named("WebSocket answer ws-other-case"),
+        switch_fields,
+    ),
+    (
+        "1xx answers are relayed",
+        case_named("answer 100", "answer 103", "WebSocket answer 103"),
+        relayed_interim,
+    ),
+    (
+        "broken answers are 502",
+        case_named("WebSocket answer garbage", *(f"answer {each}" for each in BROKEN_ANSWERS)),
+        broken_answer,
+    ),
+    ("heads are read strictly", case_named(*STRICT), strict),
+    (
+        "spaces and tabs around a value do not belong to it",
+        case_named("field spaces around the value", "HTTP/1.0 without Host"),
+        trimmed,
+    ),
+    ("the length of a chunked request is not known", case_starts("POST chunked"), length_unknown),
+    ("$http_NAME joins all lines, as newer nginx does", case_named("field repeated"), all_lines),
+    (
+        "control characters in variables stay escaped",
+        case_named("target, encoded control characters"),
+        no_raw_control,
+    ),
+    (
+        "an empty Host is the name in proxy_pass, as in newer nginx",
+        case_named("HTTP/1.0 without Host"),
+        host_of_the_pass,
+    ),
+    ("no 100 Continue for a body that has come", case_named("Expect with the body"), no_continue),
+    (
+        "an answer of its own to a request whose body is still coming ends the connection",
+        case_named("POST of 100 KiB"),
+        unread_body,
+    ),
+    ("answers are streamed", case_named("answer bad-chunks"), streamed_answer),
 )
 
 used = set()
@@ -361,9 +488,7 @@ lock = threading.Lock()
 
 def apply(seen, case, template):
     """Changes what nginx did into what is expected; the names of the differences that took part."""
-    if seen["end"] == "announced":
-        seen["end"] = "end"  # nginx reads on for a while before it closes
-    if seen["end"] == "reset":
+    if seen["end"] in ("announced", "reset"):  # nginx reads on for a while before it closes, or not at all
         seen["end"] = "end"
     applied = [name for name, cases, change in DIFFERENCES if cases(case) and change(seen, case, template)]
     with lock:

@@ -35,7 +35,17 @@ class Report:
                     print(f"ok: {name}", flush=True)
             else:
                 self.failed += 1
-                print(f"FAILED: {name}\n" + "".join(f"    {line}\n" for line in str(why).splitlines()), end="", flush=True)
+                print(
+                    f"FAILED: {name}\n" + "".join(f"    {line}\n" for line in str(why).splitlines()),
+                    end="",
+                    flush=True,
+                )
+
+    def trouble(self, what, why):
+        """What no test's name fits: it fails whatever was asked for."""
+        with self.lock:
+            self.failed += 1
+            print(f"FAILED: {what}\n{why}", flush=True)
 
     def skip(self, name, why):
         if self.wants(name):
@@ -53,9 +63,10 @@ class Report:
         except Exception as error:
             self.add(name, f"{type(error).__name__}: {error}")
 
-    def say(self, text):
-        with self.lock:
-            print(text, flush=True)
+
+def nginx_version():
+    done = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True)
+    return done.stderr.rpartition("/")[2].split()[0]
 
 
 class Child:
@@ -65,8 +76,14 @@ class Child:
         descriptor, self.log = tempfile.mkstemp(dir=world.directory, suffix=".log")
         self.name = os.path.basename(arguments[0])
         with open(descriptor, "wb") as log:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stderr=log, start_new_session=True,
-                                            stdout=subprocess.PIPE if announces_port else log, **options)
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+                stdout=subprocess.PIPE if announces_port else log,
+                **options,
+            )
         self.port = None
         if announces_port:
             line = self.process.stdout.readline()
@@ -180,15 +197,30 @@ class World:
         place = os.path.join(self.directory, f"nginx-{address[1]}")
         os.makedirs(place, exist_ok=True)
         extra = "access_log off;\n" + "".join(
-            f"{kind}_temp_path {place}/temp;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+            f"{kind}_temp_path {place}/temp;\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
         path = self.configuration(template, values, f"nginx-{address[1]}-{template}", extra)
-        child = self.start([NGINX, "-p", place, "-e", f"{place}/error.log", "-c", path,
-                            "-g", f"daemon off; master_process off; pid {place}/pid;"])
+        child = self.start(
+            [
+                NGINX,
+                "-p",
+                place,
+                "-e",
+                f"{place}/error.log",
+                "-c",
+                path,
+                "-g",
+                f"daemon off; master_process off; pid {place}/pid;",
+            ]
+        )
         child.await_listening(address)
         return child
 
     def stop(self):
-        for child in reversed(self.children):
+        with self.lock:
+            children, self.children = self.children, []
+        for child in reversed(children):
             child.stop()
         for bound in self.reserved:
             bound.close()

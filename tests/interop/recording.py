@@ -20,8 +20,8 @@ def accept_key(key):
 
 
 class Reader:
-    """What comes from a socket, in the pieces that HTTP/1.1 is made of. Any of them is None or short at the end of
-    the stream or when nothing comes for too long; `ended` tells why."""
+    """What comes from a socket, in the pieces that HTTP/1.1 is made of. Any of them is None or short at the end
+    of the stream or when nothing comes for too long; `ended` tells why."""
 
     def __init__(self, connection, timeout=10):
         self.connection, self.data, self.ended = connection, b"", None
@@ -32,7 +32,7 @@ class Reader:
             return False
         try:
             received = self.connection.recv(65536)
-        except (ConnectionError, BrokenPipeError):
+        except ConnectionError:
             self.ended = "reset"
         except socket.timeout:
             self.ended = "silence"
@@ -89,6 +89,7 @@ def value_of(fields, name):
 
 # ---- The backend
 
+
 def answer(status, *fields, body=b"", close=False):
     """`close`: the connection is closed after it. %NAME% becomes the backend's name."""
     lines = [b"HTTP/1.1 " + status, b"X-Backend: %NAME%", *fields, b"", body]
@@ -96,8 +97,13 @@ def answer(status, *fields, body=b"", close=False):
 
 
 def with_length(status, *fields, body=b"from %NAME%"):
-    return answer(status, *fields, b"Content-Type: text/plain", b"Content-Length: %d" % len(body.replace(b"%NAME%", b"a")),
-                  body=body)
+    return answer(
+        status,
+        *fields,
+        b"Content-Type: text/plain",
+        b"Content-Length: %d" % len(body.replace(b"%NAME%", b"a")),
+        body=body,
+    )
 
 
 CHUNKS = b"5\r\nfirst\r\n8;ext=1\r\n, second\r\n0\r\n\r\n"
@@ -121,14 +127,40 @@ ANSWERS = {
     b"299": with_length(b"299 Something Rare"),
     b"no-reason": with_length(b"200 "),
     b"fields": with_length(
-        b"200 OK", b"Set-Cookie: a=1", b"set-cookie: b=2; Path=/", b"X-oDD-cAsE: kept", b"X_Under_Score: 1",
-        b"X-Empty:", b"Cache-Control: no-cache", b"Cache-Control: private", b"Vary: Accept", b"ETag: W/\"1\"",
-        b"Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT", b"X-Spaces:   in   between   ", b"X-Latin: caf\xe9",
-        b"Access-Control-Allow-Origin: http://own.test", b"Via: 1.1 cache", b"Warning: 199 - x", b"Age: 1"),
-    b"hidden": with_length(b"200 OK", b"Server: backend/1", b"Date: Sat, 01 Jan 2022 00:00:00 GMT", b"X-Pad: pad",
-                           b"X-Accel-Charset: x", b"X-Accel-Buffering: no"),
-    b"hop": with_length(b"200 OK", b"Connection: X-Private, close", b"X-Private: 1", b"Keep-Alive: timeout=5",
-                        b"Proxy-Connection: keep-alive", b"Trailer: X-T"),
+        b"200 OK",
+        b"Set-Cookie: a=1",
+        b"set-cookie: b=2; Path=/",
+        b"X-oDD-cAsE: kept",
+        b"X_Under_Score: 1",
+        b"X-Empty:",
+        b"Cache-Control: no-cache",
+        b"Cache-Control: private",
+        b"Vary: Accept",
+        b'ETag: W/"1"',
+        b"Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT",
+        b"X-Spaces:   in   between   ",
+        b"X-Latin: caf\xe9",
+        b"Access-Control-Allow-Origin: http://own.test",
+        b"Via: 1.1 cache",
+        b"Warning: 199 - x",
+        b"Age: 1",
+    ),
+    b"hidden": with_length(
+        b"200 OK",
+        b"Server: backend/1",
+        b"Date: Sat, 01 Jan 2022 00:00:00 GMT",
+        b"X-Pad: pad",
+        b"X-Accel-Charset: x",
+        b"X-Accel-Buffering: no",
+    ),
+    b"hop": with_length(
+        b"200 OK",
+        b"Connection: X-Private, close",
+        b"X-Private: 1",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Connection: keep-alive",
+        b"Trailer: X-T",
+    ),
     b"refresh": with_length(b"200 OK", b"Refresh: 5; url=/x", b"Content-Location: /y"),
     b"100": answer(b"200 OK", b"Content-Length: 2", body=b"ok"),
     b"103": answer(b"200 OK", b"Content-Length: 2", body=b"ok"),
@@ -144,25 +176,50 @@ ANSWERS = {
     b"nothing": (b"", True),
     b"half-head": (b"HTTP/1.1 200 OK\r\nX-Backend: %NAME%\r\nConte", True),
     b"two-lengths": answer(b"200 OK", b"Content-Length: 2", b"Content-Length: 3", body=b"ok", close=True),
-    b"length-and-chunked": answer(b"200 OK", b"Content-Length: 2", b"Transfer-Encoding: chunked", body=CHUNKS),
+    b"length-and-chunked": answer(
+        b"200 OK", b"Content-Length: 2", b"Transfer-Encoding: chunked", body=CHUNKS
+    ),
     b"bad-length": answer(b"200 OK", b"Content-Length: two", body=b"ok", close=True),
     b"unknown-coding": answer(b"200 OK", b"Transfer-Encoding: gzip", body=b"ok", close=True),
     b"fold": answer(b"200 OK", b"X-Folded: a", b" b", b"Content-Length: 2", body=b"ok"),
     b"bad-name": answer(b"200 OK", b"X Bad: a", b"Content-Length: 2", body=b"ok"),
     b"nul": answer(b"200 OK", b"X-Nul: a\x00b", b"Content-Length: 2", body=b"ok"),
     b"bare-lf": (b"HTTP/1.1 200 OK\nX-Backend: %NAME%\nContent-Length: 2\n\nok", False),
-    b"101": (b"HTTP/1.1 101 Switching Protocols\r\nX-Backend: %NAME%\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", True),
+    b"101": (
+        b"HTTP/1.1 101 Switching Protocols\r\nX-Backend: %NAME%\r\n"
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        True,
+    ),
 }
-FIRST = {b"100": b"HTTP/1.1 100 Continue\r\n\r\n", b"103": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"}
+FIRST = {
+    b"100": b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"103": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n",
+}
 
-SWITCH = [b"HTTP/1.1 101 Switching Protocols", b"X-Backend: %NAME%", b"Upgrade: websocket", b"Connection: Upgrade",
-          b"Sec-WebSocket-Accept: %ACCEPT%"]
+SWITCH = [
+    b"HTTP/1.1 101 Switching Protocols",
+    b"X-Backend: %NAME%",
+    b"Upgrade: websocket",
+    b"Connection: Upgrade",
+    b"Sec-WebSocket-Accept: %ACCEPT%",
+]
 SWITCHES = {
     b"": SWITCH,
-    b"ws-fields": SWITCH + [b"Sec-WebSocket-Protocol: chat", b"Set-Cookie: a=1", b"Set-Cookie: b=2",
-                            b"Content-Type: text/x", b"X-Private: 1"],
-    b"ws-other-case": [SWITCH[0], SWITCH[1], b"upgrade: WebSocket", b"connection: keep-alive, UPGRADE",
-                       b"sec-websocket-accept: %ACCEPT%"],
+    b"ws-fields": SWITCH
+    + [
+        b"Sec-WebSocket-Protocol: chat",
+        b"Set-Cookie: a=1",
+        b"Set-Cookie: b=2",
+        b"Content-Type: text/x",
+        b"X-Private: 1",
+    ],
+    b"ws-other-case": [
+        SWITCH[0],
+        SWITCH[1],
+        b"upgrade: WebSocket",
+        b"connection: keep-alive, UPGRADE",
+        b"sec-websocket-accept: %ACCEPT%",
+    ],
     b"ws-wrong-accept": SWITCH[:4] + [b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA="],
     b"ws-deaf": SWITCH[:],
     b"ws-no-accept": SWITCH[:4],
@@ -197,7 +254,7 @@ class Backend:
                 reader = Reader(connection, timeout=30)
                 while self._one(connection, reader):
                     pass
-        except (ConnectionError, BrokenPipeError, socket.timeout):
+        except (ConnectionError, socket.timeout):
             pass
         finally:
             with self.idle:
@@ -205,7 +262,9 @@ class Backend:
                 self.idle.notify_all()
 
     def _note(self, head):
-        self.seen.append({"backend": self.name, "at": time.monotonic(), "head": head, "body": b"", "whole": False})
+        self.seen.append(
+            {"backend": self.name, "at": time.monotonic(), "head": head, "body": b"", "whole": False}
+        )
 
     def _one(self, connection, reader):
         """A request and its answer; true if another may follow."""
@@ -214,7 +273,14 @@ class Backend:
             if reader.data:
                 self._note(reader.data)
             return False
-        seen = {"backend": self.name, "at": time.monotonic(), "head": head, "body": b"", "whole": True, "tunnel": None}
+        seen = {
+            "backend": self.name,
+            "at": time.monotonic(),
+            "head": head,
+            "body": b"",
+            "whole": True,
+            "tunnel": None,
+        }
         self.seen.append(seen)
         fields = fields_of(head)
         if b"chunked" in value_of(fields, b"transfer-encoding"):
@@ -244,7 +310,9 @@ class Backend:
 
     def _switch(self, connection, reader, seen, fields, lines):
         key = next((value for name, value in fields if name.lower() == b"sec-websocket-key"), b"")
-        head = b"\r\n".join(lines).replace(b"%NAME%", self.name.encode()).replace(b"%ACCEPT%", accept_key(key))
+        head = (
+            b"\r\n".join(lines).replace(b"%NAME%", self.name.encode()).replace(b"%ACCEPT%", accept_key(key))
+        )
         connection.sendall(head + b"\r\n\r\n" + SERVER_HELLO)
         if lines is SWITCHES[b"ws-deaf"]:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -322,14 +390,18 @@ class UnreachableBackend:
 
 # ---- The client
 
+
 def read_response(reader, method):
-    """The next response as status, reason, fields, body; with the interim responses before it. None: there is none."""
+    """The next response, with the interim ones before it. None: there is none."""
     interim = []
     while True:
         head = reader.until(b"\r\n\r\n")
         if head is None:
-            return {"status": f"none ({reader.ended}; {reader.data[:80]!r})", "interim": interim} \
-                if reader.data or interim else None
+            return (
+                {"status": f"none ({reader.ended}; {reader.data[:80]!r})", "interim": interim}
+                if reader.data or interim
+                else None
+            )
         if not head.startswith(b"HTTP/"):
             return {"status": f"no HTTP: {head + reader.rest()!r:.80}", "interim": interim}
         version, status, reason = (head.split(b"\r\n")[0] + b"  ").split(b" ", 2)
@@ -337,8 +409,15 @@ def read_response(reader, method):
         if status == 101 or status >= 200:
             break
         interim.append((status, fields))
-    response = {"status": status, "reason": reason.strip().decode("latin-1"), "version": version.decode(),
-                "fields": fields, "interim": interim, "body": b"", "whole": True}
+    response = {
+        "status": status,
+        "reason": reason.strip().decode("latin-1"),
+        "version": version.decode(),
+        "fields": fields,
+        "interim": interim,
+        "body": b"",
+        "whole": True,
+    }
     if method == "HEAD" or status in (101, 204, 304):
         return response
     if b"chunked" in value_of(fields, b"transfer-encoding"):
@@ -353,12 +432,12 @@ def read_response(reader, method):
     return response
 
 
-def exchange(address, source, steps):
-    """Sends each step's bytes and reads its responses. Returns all responses and how the connection stands then."""
+def exchange(address, source, steps, patience=10):
+    """Sends each step's bytes and reads its responses; and how the connection stands after that."""
     responses, tunnel = [], None
     with socket.create_connection(address, timeout=10, source_address=(source, 0)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = Reader(client, timeout=2)
+        reader = Reader(client, timeout=patience)
         for data, methods in steps:
             send(client, data)
             for method in methods:
@@ -387,7 +466,7 @@ def send(client, data):
     """All of it, unless the other side has closed: its answer counts."""
     try:
         client.sendall(data)
-    except (ConnectionError, BrokenPipeError):
+    except ConnectionError:
         pass
 
 

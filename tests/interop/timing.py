@@ -18,18 +18,24 @@ def connect(address):
 
 def ask(target, **options):
     """One request; what came, and after how long."""
+
     def run(address):
         begun = time.monotonic()
         with connect(address) as client:
             client.sendall(request(target, **options))
             response = recording.read_response(recording.Reader(client), options.get("method", "GET"))
             whole = response["whole"] if response else True
-            return f"{response['status'] if response else 'no answer'}{'' if whole else ', cut off'}", time.monotonic() - begun
+            return (
+                f"{response['status'] if response else 'no answer'}{'' if whole else ', cut off'}",
+                time.monotonic() - begun,
+            )
+
     return run
 
 
 def wait_for_end(*parts):
     """Sends the parts, half a second between them, and reads to the end; the time is from the last part on."""
+
     def run(address):
         with connect(address) as client:
             for i, part in enumerate(parts):
@@ -40,9 +46,13 @@ def wait_for_end(*parts):
             reader = recording.Reader(client)
             rest = reader.rest()
             body = rest.partition(b"\r\n\r\n")[2]
-            what = [rest.split(b" ", 2)[1].decode() if rest else "nothing", body.hex() if rest.startswith(b"HTTP/1.1 101") else "",
-                    "closed" if reader.ended in ("end", "reset") else reader.ended]
+            what = [
+                rest.split(b" ", 2)[1].decode() if rest else "nothing",
+                body.hex() if rest.startswith(b"HTTP/1.1 101") else "",
+                "closed" if reader.ended in ("end", "reset") else reader.ended,
+            ]
             return " ".join(what), time.monotonic() - begun
+
     return run
 
 
@@ -57,7 +67,7 @@ def push_until_closed(address):
         try:
             while True:
                 client.send(bytes(65536))
-        except (socket.timeout, ConnectionError, BrokenPipeError):
+        except (socket.timeout, ConnectionError):
             stopped = time.monotonic()
         closed = select.select([client], [], [], 10)[0]
         return "closed" if closed else "open", time.monotonic() - stopped
@@ -68,7 +78,9 @@ SCENARIOS = {
     "a backend refuses": ask("/refused/"),
     "all backends refuse": ask("/all-refuse/"),
     "the first of two backends refuses": ask("/first-refuses/"),
-    "a WebSocket's first backend refuses": wait_for_end(websocket("/first-refuses-too/") + HELLO + recording.CLIENT_CLOSE),
+    "a WebSocket's first backend refuses": wait_for_end(
+        websocket("/first-refuses-too/") + HELLO + recording.CLIENT_CLOSE
+    ),
     "a backend cannot be reached": ask("/unreachable/"),
     "the first of two backends cannot be reached": ask("/first-unreachable/"),
     "a backend is silent": ask("/silent/"),
@@ -83,12 +95,18 @@ SCENARIOS = {
     "a client stops inside a head": wait_for_end(b"GET / HTTP/1.1\r\nHost: exam"),
     "a client says nothing": wait_for_end(b""),
     "a client sends no second request": wait_for_end(request("/")),
-    "a client stops inside a body": wait_for_end(request("/", "Content-Length: 10", method="POST", body=b"half")),
+    "a client stops inside a body": wait_for_end(
+        request("/", "Content-Length: 10", method="POST", body=b"half")
+    ),
     "a client stops inside a chunked body": wait_for_end(
-        request("/", "Transfer-Encoding: chunked", method="POST", body=b"5\r\nhel")),
+        request("/", "Transfer-Encoding: chunked", method="POST", body=b"5\r\nhel")
+    ),
 }
 # nginx just closes; the time table says 408.
-DECIDED = {"a client stops inside a body": "408  closed", "a client stops inside a chunked body": "408  closed"}
+DECIDED = {
+    "a client stops inside a body": "408  closed",
+    "a client stops inside a chunked body": "408  closed",
+}
 
 
 def check(pair, name, scenario):
@@ -99,7 +117,9 @@ def check(pair, name, scenario):
     # Milliseconds do not matter, a second does; what is under a sanitizer or on a busy machine is late.
     late = 0.5 * pair.world.scale
     if theirs != ours or not -0.5 < our_time - their_time < late:
-        raise compare.Difference(f"nginx: {theirs} after {their_time:.2f} s; gateway: {ours} after {our_time:.2f} s")
+        raise compare.Difference(
+            f"nginx: {theirs} after {their_time:.2f} s; gateway: {ours} after {our_time:.2f} s"
+        )
 
 
 def run_all(report, world):

@@ -1,8 +1,8 @@
 """What the two Python clients have in common: their scenarios, over the few methods that their sockets share.
 
-A socket of a client has: send(message), receive(), ping(payload) (returns when the pong came), close(code, reason),
-closed() (code and reason of the end), extensions, protocol. `open_socket(deflate=False, protocols=())` makes one
-and `refused()` returns the status of a handshake for /refuse.
+A socket of a client has: send(message), receive(), ping(payload) (returns when the pong came), close(code,
+reason), closed() (code and reason of the end), extensions, protocol. `open_socket(deflate=False, protocols=())`
+makes one and `refused()` returns the status of a handshake for /refuse.
 """
 
 import asyncio

@@ -81,7 +81,9 @@ const scenarios = {
 (async () => {
   for (const name of process.argv.slice(3)) {
     let timer;
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), 30000)));
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error('took too long')), 30000);
+    });
     try {
       await Promise.race([scenarios[name](), late]);
       console.log(`ok ${name}`);

@@ -21,7 +21,9 @@ async function open(options = {}, protocols = []) {
 }
 
 const receive = (socket) =>
-  socket.received.length ? Promise.resolve(socket.received.shift()) : new Promise((take) => socket.waiting.push(take));
+  socket.received.length
+    ? Promise.resolve(socket.received.shift())
+    : new Promise((take) => socket.waiting.push(take));
 
 async function ask(socket, message) {
   socket.send(message);
@@ -41,7 +43,8 @@ function compressible(size) {
 
 const scenarios = {
   async 'text and binary echo'(s) {
-    for (const text of ['hello', '', 'gr\u00fc\u00dfe \u{1f44b}', 'x'.repeat(125), 'x'.repeat(126), 'x'.repeat(65536)])
+    const long = [125, 126, 65536].map((size) => 'x'.repeat(size));
+    for (const text of ['hello', '', 'gr\u00fc\u00dfe \u{1f44b}', ...long])
       assert.strictEqual(await ask(s, text), text);
     for (const size of [0, 1, 125, 126, 65535, 65536])
       assert.deepStrictEqual(await ask(s, Buffer.alloc(size, 0xa5)), Buffer.alloc(size, 0xa5));
@@ -135,7 +138,9 @@ async function run(name) {
 (async () => {
   for (const name of names) {
     let timer;
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error('took too long')), 20000)));
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error('took too long')), 20000);
+    });
     try {
       await Promise.race([run(name), late]);
       console.log(`ok ${name}`);

@@ -36,6 +36,10 @@ server.on('upgrade', (request, socket, early) => {
   sockets.handleUpgrade(request, socket, early, serve);
 });
 
+function sendFragments(socket, parts) {
+  parts.forEach((part, i) => socket.send(part, {fin: i === parts.length - 1}));
+}
+
 function serve(socket) {
   let name;
   socket.on('message', (data, binary) => {
@@ -47,7 +51,7 @@ function serve(socket) {
     else if (word === 'name') name = rest[0];
     else if (word === 'closed') socket.send(closed.get(rest[0]) || 'open');
     else if (word === 'large') socket.send(Buffer.alloc(Number(rest[0]), 'abcdefghijklm'));
-    else if (word === 'fragments') ['one ', 'two ', 'three'].forEach((part, i) => socket.send(part, {fin: i === 2}));
+    else if (word === 'fragments') sendFragments(socket, ['one ', 'two ', 'three']);
     else socket.send(text);
   });
   socket.on('close', (code, reason) => name && closed.set(name, `${code} ${reason}`));
