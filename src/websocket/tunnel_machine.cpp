@@ -177,9 +177,12 @@ void tunnel_machine::enter(side s, farewell next, time_point now) noexcept {
   if (next >= farewell::fin_sent) p.stalled = time_point::max();
 }
 
-// The first cause is the one that is told.
+// The first cause is the one that is told; a close that a timer then cut short says so too.
 void tunnel_machine::begin_end(end_cause cause, std::error_code error, side who) noexcept {
-  if (end_.cause == end_cause::none) end_ = {error, cause, who};
+  if (end_.cause == end_cause::none)
+    end_ = {error, cause, who};
+  else if (end_.cause == end_cause::closed && cause == end_cause::timeout && !end_.error)
+    end_.error = error;
 }
 
 // That side is gone; the other one is told, if nobody has.
@@ -205,7 +208,7 @@ bool tunnel_machine::is_pinged(side s) const noexcept {
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
   return beat.interval > duration::zero() && (s == side::upstream ? beat.upstream : beat.downstream) &&
-         !p.ended && other(s).in.may_inject();
+         !p.ended && !p.closed && other(s).in.may_inject();
 }
 
 // After FIN, whether that side has nothing more to say: else it is half-closed, which has a timer of its own.
@@ -275,8 +278,6 @@ void tunnel_machine::on_tick(time_point now) {
   tunnel_timer([&](time_point since, duration length, errc what) {
     if (now >= since + length) error = what;
   });
-  // Closed by its side, and cut off by us.
-  if (error == errc::half_close_timeout && end_.cause == end_cause::closed) end_.error = error;
   if (error != errc{}) return finish(end_cause::timeout, error, side::local);
   if (!closing_ && now >= drain_at_) {
     begin_end(end_cause::drained, errc::lifetime_reached, side::local);
