@@ -173,7 +173,7 @@ TEST_CASE("A request is sent again whole, with the part of its body that came wi
         seen = self.received;
         if (seen.size() == body.size()) self.send(status(200));
       };
-      p.on_receive(p);
+      p.notify();
     });
     b.start();
     b.w.run_for(1s);
@@ -198,7 +198,7 @@ TEST_CASE("A request is not sent again once body bytes of the client's are gone,
     p.on_receive = [](peer& self) {
       if (self.received.size() == 10) self.reset();
     };
-    p.on_receive(p);
+    p.notify();
   });
   b.b2().on_accept = answering_with(status(200));
   b.start();

@@ -32,7 +32,7 @@ std::function<void(peer&)> collecting(std::string& bodies, std::size_t size, std
       again.send(answer);
       again.on_receive = [&bodies](peer& later) { bodies = later.received; };
     };
-    self.on_receive(self);
+    self.notify();
   });
 }
 
@@ -144,7 +144,7 @@ TEST_CASE("A request's body goes up as it came, in what was read with the head a
           const bool whole = chunks ? seen.ends_with("X-Sum: 5\r\n\r\n") : seen.size() == body.size();
           if (whole) again.send(ok("thanks"));
         };
-        self.on_receive(self);
+        self.notify();
       });
       b.start();
       b.client->send(wire.substr(early));

@@ -237,7 +237,7 @@ const std::vector<scenario> scenarios = {
            self.send("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
                      chunked(sample(400), 150, "X: y\r\n"));
          };
-         p.on_receive(p);
+         p.notify();
        });
      },
      [](bench& b) { b.client->send("lo\r\n" + chunked(sample(300), 70)); }},

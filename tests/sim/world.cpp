@@ -217,7 +217,7 @@ void peer::pump_reads() {
       if (ec == asio::error::eof) again->eof = true;
       else if (ec && ec != asio::error::would_block) again->broken = true;
       if (again->over()) again->ended_at = again->world_.now();
-      if (const auto hook = again->on_receive) hook(*again);  // it may replace itself
+      again->notify();
       again->pump_reads();
     });
   });

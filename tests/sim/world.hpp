@@ -233,8 +233,11 @@ class peer : public std::enable_shared_from_this<peer> {
   bool broken = false;          ///< a reset came
   time_point ended_at{};        ///< of `eof` or `broken`
   std::string sent;             ///< everything it was told to send
-  /// After each read, FIN or reset.
+  /// After each read, FIN or reset. It may replace itself.
   std::function<void(peer&)> on_receive;
+  void notify() {
+    if (const auto hook = on_receive) hook(*this);
+  }
 
   void send(std::string_view bytes);
   /// FIN, once all is sent.
