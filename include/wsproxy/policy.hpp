@@ -44,6 +44,7 @@ struct timeouts {
   /// Plus or minus this share of `max_lifetime`, drawn per tunnel: 0 … 1.
   double max_lifetime_jitter = 0;
   /// A Close of ours is due inside a frame: how long to wait for its end before a bare FIN.
+  /// Zero, here and in the two that follow: no wait at all.
   duration boundary_wait = std::chrono::seconds(5);
   /// Our Close was sent: how long to wait for the peer's before FIN.
   duration close_wait = std::chrono::seconds(5);
@@ -69,7 +70,7 @@ struct heartbeat {
 
 /// How much of RFC 6455 section 5 the tunnel looks at.
 enum class frames {
-  off,      ///< bytes are opaque: no heartbeat, no Close of ours
+  off,      ///< bytes are opaque, nothing of ours goes between; unless a heartbeat or a limit needs their frames
   observe,  ///< headers are followed; the first illegal one makes that direction opaque for good
   enforce,  ///< the first illegal one ends the tunnel with Close 1002
 };

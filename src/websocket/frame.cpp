@@ -50,7 +50,10 @@ frame_tracker::step frame_tracker::next_header(std::span<const char> input) noex
         return {used, event::illegal};
       }
       const unsigned length = raw_[1] & 0x7fu;
-      need_ = static_cast<std::uint8_t>(2 + (length == 126 ? 2 : length == 127 ? 8 : 0) +
+      need_ = static_cast<std::uint8_t>(2 +
+                                        (length == 126   ? 2
+                                         : length == 127 ? 8
+                                                         : 0) +
                                         ((raw_[1] & 0x80u) != 0 ? 4 : 0));
       if (have_ < need_) continue;
     }
@@ -69,15 +72,18 @@ const char* frame_tracker::check_start() const noexcept {
   const bool fin = (raw_[0] & 0x80u) != 0;
   const bool control = (code & 8u) != 0;
   if (code > 10 || (code > 2 && code < 8)) return "reserved opcode";
-  if ((raw_[0] & 0x70u & ~static_cast<unsigned>(rsv_)) != 0) return "reserved bit without a negotiated extension";
+  if ((raw_[0] & 0x70u & ~static_cast<unsigned>(rsv_)) != 0)
+    return "reserved bit without a negotiated extension";
   // permessage-deflate leaves control frames and continuations alone (RFC 7692 section 6).
-  if (rsv_ == 0x40 && (raw_[0] & 0x40u) != 0 && (control || code == 0)) return "compression bit where it has no meaning";
+  if (rsv_ == 0x40 && (raw_[0] & 0x40u) != 0 && (control || code == 0))
+    return "compression bit where it has no meaning";
   if (control && !fin) return "fragmented control frame";
   if (control && (raw_[1] & 0x7fu) > 125) return "control frame of more than 125 bytes";
   if (!control && code == 0 && !in_message_) return "continuation without a beginning";
   if (!control && code != 0 && in_message_) return "new message inside a message";
   const bool masked = (raw_[1] & 0x80u) != 0;
-  if (masked != (sender_ == frame_sender::client)) return masked ? "masked frame from a server" : "unmasked frame from a client";
+  if (masked != (sender_ == frame_sender::client))
+    return masked ? "masked frame from a server" : "unmasked frame from a client";
   return nullptr;
 }
 
@@ -103,7 +109,8 @@ bool frame_tracker::parse_header() noexcept {
   return true;
 }
 
-control_frame make_control(opcode code, std::string_view payload, frame_sender sender, std::uint32_t mask) noexcept {
+control_frame make_control(opcode code, std::string_view payload, frame_sender sender,
+                           std::uint32_t mask) noexcept {
   control_frame frame;
   payload = payload.substr(0, 125);
   const bool masked = sender == frame_sender::client;
@@ -120,7 +127,8 @@ control_frame make_control(opcode code, std::string_view payload, frame_sender s
 std::string_view close_violation(std::string_view payload) noexcept {
   if (payload.empty()) return {};
   if (payload.size() == 1) return "close code of one byte";
-  const unsigned code = static_cast<unsigned char>(payload[0]) * 256u + static_cast<unsigned char>(payload[1]);
+  const unsigned code =
+      static_cast<unsigned char>(payload[0]) * 256u + static_cast<unsigned char>(payload[1]);
   const bool reserved = code >= 1004 && code <= 1006;
   const bool registered = code >= 1000 && code <= 1014 && !reserved;
   if (!registered && (code < 3000 || code > 4999)) return "close code that must not be sent";
@@ -128,7 +136,8 @@ std::string_view close_violation(std::string_view payload) noexcept {
   return {};
 }
 
-control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender sender, std::uint32_t mask) noexcept {
+control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender sender,
+                         std::uint32_t mask) noexcept {
   if (code == 0) return make_control(opcode::close, {}, sender, mask);
   if (reason.size() > 123) {
     std::size_t cut = 123;

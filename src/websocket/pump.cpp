@@ -8,39 +8,38 @@ namespace wsproxy::detail {
 namespace {
 constexpr std::size_t payload_size = sizeof(std::uint64_t);  // of our pings
 
+std::string_view part(const char* from, const char* to) noexcept {
+  return {from, static_cast<std::size_t>(to - from)};
+}
+
 std::string_view unmask(const frame_header& header, std::string_view payload, std::span<char> into) noexcept {
   if (!header.masked) return payload;
-  for (std::size_t i = 0; i != payload.size(); ++i) into[i] = static_cast<char>(payload[i] ^ header.mask[i % 4]);
+  for (std::size_t i = 0; i != payload.size(); ++i)
+    into[i] = static_cast<char>(payload[i] ^ header.mask[i % 4]);
   return {into.data(), payload.size()};
 }
 }  // namespace
+
+// How far one input has come.
+struct pump::cursor {
+  const char* at;     // parsed up to here
+  const char* pass;   // listed, held or dropped up to here
+  const char* frame;  // where the present frame's part of this input begins
+  const char* end;
+};
 
 // A header goes to the sink only when it is complete and judged, so that the sink is never left inside
 // one; at most 13 bytes wait for that. A Close, and a pong that may be our echo, wait whole: until then a
 // frame of ours can still go before them, and what must not pass has not begun to.
 std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, slices& out) {
-  const char* const begin = in.data();
-  const char* const end = begin + in.size();
-  const char* at = begin;     // parsed up to here
-  const char* pass = begin;   // listed, held or dropped up to here
-  const char* frame = begin;  // where the present frame's part of this input begins
-  auto part = [](const char* from, const char* to) { return std::string_view(from, static_cast<std::size_t>(to - from)); };
-  auto flush = [&](const char* to) {
-    if (!stopped_) out.borrow(part(pass, to));
-    pass = to;
-  };
-  auto hold_frame = [&] {
-    flush(frame);
-    held_ += part(frame, at);
-    pass = frame = at;
-  };
+  cursor c{in.data(), in.data(), in.data(), in.data() + in.size()};
   for (bool more = true; more && out.room();) {
     if (!passing_ && wants_injection()) {
-      flush(frame);
+      pass_to(c.frame, c, out);
       inject(out);
     }
-    const auto step = tracker_.next(in.subspan(static_cast<std::size_t>(at - begin)));
-    at += step.consumed;
+    const auto step = tracker_.next(part(c.at, c.end));
+    c.at += step.consumed;
     switch (step.what) {
     case frame_tracker::event::none:
       more = false;
@@ -52,17 +51,7 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
       tracker_.next({});  // Its end, now: the input may be used up, and nobody would ask again.
       [[fallthrough]];
     case frame_tracker::event::end:
-      if (whole_ && !held_.empty()) hold_frame();
-      if (!whole_ || admit(held_.empty() ? part(frame, at) : held_)) {
-        release_held(out);
-      } else {
-        flush(frame);
-        held_.clear();
-        pass = at;
-      }
-      if (tracker_.header().fin && !tracker_.header().control()) ++messages_;
-      whole_ = passing_ = false;
-      frame = at;
+      end_frame(c, out);
       break;
     case frame_tracker::event::illegal:
       tracked_ = false;  // where its frames end cannot be told any more
@@ -70,21 +59,53 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
       if (enforce_) fault_ = errc::bad_frame;
       break;
     }
-    if (tracked_) continue;
-    flush(frame);
-    if (fault_) {
-      held_.clear();
-    } else {
-      cancel_injection();
-      release_held(out);
-      passing_ = true;
-      flush(end);
+    if (!tracked_) {
+      give_up(c, out);
+      return in.size();
     }
-    return in.size();
   }
-  if (passing_) flush(at);
-  else hold_frame();
-  return static_cast<std::size_t>(at - begin);
+  if (passing_)
+    pass_to(c.at, c, out);
+  else
+    hold_frame(c, out);
+  return in.size() - part(c.at, c.end).size();
+}
+
+void pump::pass_to(const char* to, cursor& c, slices& out) noexcept {
+  if (!stopped_) out.borrow(part(c.pass, to));
+  c.pass = to;
+}
+
+void pump::hold_frame(cursor& c, slices& out) {
+  pass_to(c.frame, c, out);
+  held_ += part(c.frame, c.at);
+  c.pass = c.frame = c.at;
+}
+
+void pump::end_frame(cursor& c, slices& out) {
+  if (whole_ && !held_.empty()) hold_frame(c, out);
+  if (!whole_ || admit(held_.empty() ? part(c.frame, c.at) : held_)) {
+    release_held(out);
+  } else {
+    pass_to(c.frame, c, out);
+    held_.clear();
+    c.pass = c.at;
+  }
+  if (tracker_.header().fin && !tracker_.header().control()) ++messages_;
+  whole_ = passing_ = false;
+  c.frame = c.at;
+}
+
+// The frames are followed no longer: with a fault nothing more passes, else everything.
+void pump::give_up(cursor& c, slices& out) {
+  pass_to(c.frame, c, out);
+  if (fault_) {
+    held_.clear();
+    return;
+  }
+  release_held(out);
+  passing_ = true;
+  pass_to(c.end, c, out);
 }
 
 void pump::on_header(const limits& bounds) noexcept {
@@ -93,8 +114,10 @@ void pump::on_header(const limits& bounds) noexcept {
   if (!header.control()) {
     if (header.code != opcode::continuation) message_size_ = 0;
     message_size_ += header.length;
-    if (bounds.frame != 0 && header.length > bounds.frame) fault_ = errc::frame_too_large;
-    else if (bounds.message != 0 && message_size_ > bounds.message) fault_ = errc::message_too_large;
+    if (bounds.frame != 0 && header.length > bounds.frame)
+      fault_ = errc::frame_too_large;
+    else if (bounds.message != 0 && message_size_ > bounds.message)
+      fault_ = errc::message_too_large;
     if (fault_) {
       tracked_ = false;
       return;
@@ -109,7 +132,8 @@ void pump::on_header(const limits& bounds) noexcept {
 bool pump::admit(std::string_view whole) noexcept {
   const auto& header = tracker_.header();
   std::array<char, 125> space;
-  const auto payload = unmask(header, whole.substr(whole.size() - static_cast<std::size_t>(header.length)), space);
+  const auto payload =
+      unmask(header, whole.substr(whole.size() - static_cast<std::size_t>(header.length)), space);
   if (header.code == opcode::pong) {
     if (!is_our_echo(payload)) return true;
     --frames_;
@@ -127,7 +151,6 @@ bool pump::admit(std::string_view whole) noexcept {
                                                      static_cast<unsigned char>(payload[1]))
                         : std::uint16_t{1005};
   }
-  cancel_injection();  // nothing of ours may follow a Close
   return true;
 }
 

@@ -12,13 +12,14 @@ constexpr std::array both{side::downstream, side::upstream};
 frames mode_of(const tunnel_policy& policy, bool is_websocket) noexcept {
   if (!is_websocket) return frames::off;
   // A heartbeat must know where frames end, and so must a limit, even where they are not looked at otherwise.
-  const bool needed = policy.heartbeat.interval > duration::zero() || policy.limits.frame != 0 || policy.limits.message != 0;
+  const bool needed =
+      policy.heartbeat.interval > duration::zero() || policy.limits.frame != 0 || policy.limits.message != 0;
   return policy.frames == frames::off && needed ? frames::observe : policy.frames;
 }
 }  // namespace
 
-tunnel_machine::tunnel_machine(const tunnel_policy& policy, bool is_websocket, std::uint8_t rsv, std::uint64_t seed,
-                               time_point now)
+tunnel_machine::tunnel_machine(const tunnel_policy& policy, bool is_websocket, std::uint8_t rsv,
+                               std::uint64_t seed, time_point now)
     : policy_(&policy),
       peers_{{.in = pump(frame_sender::client, mode_of(policy, is_websocket), rsv), .heard = now},
              {.in = pump(frame_sender::server, mode_of(policy, is_websocket), rsv), .heard = now}},
@@ -43,18 +44,17 @@ std::uint64_t tunnel_machine::random() noexcept {  // splitmix64
 void tunnel_machine::on_eof(side from, slices& out, time_point now) {
   auto& p = at(from);
   if (p.ended) return;
-  if (p.mute) {  // a write failed before, and now it has nothing more to say: it is gone
-    p.in.release_held(out);
-    return lost(from, from == side::upstream ? 1014 : 1001, now);
-  }
+  // A write failed before, and now it has nothing more to say: it is gone.
+  if (p.mute) return lost(from, from == side::upstream ? 1014 : 1001, now);
   auto& sink = other(from);
   p.ended = true;
   half_since_ = now;
   moved_ = true;
   // A backend that goes without a Close would leave the client with 1006.
-  const bool deserted = from == side::upstream && !sink.ended && sink.bye == farewell::none && p.in.may_inject();
+  const bool deserted =
+      from == side::upstream && !sink.ended && sink.bye == farewell::none && p.in.may_inject();
   begin_end(end_cause::closed, {}, from);
-  if (deserted && p.in.sink_at_boundary()) p.in.want_close(1014, "", static_cast<std::uint32_t>(random()));
+  if (deserted) p.in.want_close(1014, "", static_cast<std::uint32_t>(random()));
   if (p.in.wants_close() && p.in.sink_at_boundary()) p.in.inject(out);
   p.in.release_held(out);
   if (sink.bye == farewell::none) enter(opposite(from), farewell::fin_due, now);
@@ -85,8 +85,8 @@ void tunnel_machine::on_fin_sent(side to, time_point now) noexcept {
 void tunnel_machine::drain(std::uint16_t code, std::string_view reason, time_point now) {
   if (closing_) return;
   begin_end(end_cause::drained, {}, side::local);
-  closing_ = true;
   for (const side s : both) say_goodbye(s, code, reason, now);
+  closing_ = true;
 }
 
 void tunnel_machine::take_output(side to, slices& out, time_point now) {
@@ -113,12 +113,12 @@ void tunnel_machine::after_frames(side from, time_point now) {
     for (auto& lingering : peers_)
       if (lingering.bye == farewell::fin_sent) lingering.since = now;
   }
-  if (p.in.fault() && !closing_) {
+  if (p.in.fault()) {
     const bool illegal = p.in.fault() == errc::bad_frame;
     begin_end(end_cause::limit, p.in.fault(), from);
-    closing_ = true;
     say_goodbye(from, illegal ? 1002 : 1009, "", now);
     say_goodbye(opposite(from), illegal ? 1002 : 1001, "", now);
+    closing_ = true;
   }
   for (const side s : both) advance(s, now);
 }
@@ -143,7 +143,7 @@ void tunnel_machine::say_goodbye(side to, std::uint16_t code, std::string_view r
   auto& p = at(to);
   auto& feed = other(to).in;
   moved_ = true;
-  if (p.bye == farewell::fin_sent) p.since = now;  // until now it was half-closed
+  if (p.bye == farewell::fin_sent && !lingers(to)) p.since = now;  // until now it was half-closed
   if (p.bye != farewell::none) return advance(to, now);
   if (code == 0) return enter(to, farewell::fin_due, now);
   if (feed.may_inject()) feed.want_close(code, reason, static_cast<std::uint32_t>(random()));
@@ -158,8 +158,10 @@ void tunnel_machine::advance(side s, time_point now) noexcept {
   const auto& feed = source.in;
   if (p.bye == farewell::close_due) {
     const bool no_boundary_comes = source.ended && !feed.sink_at_boundary();
-    if (feed.close_injected() || feed.close_seen()) enter(s, farewell::close_sent, now);
-    else if (!feed.may_inject() || no_boundary_comes) enter(s, farewell::fin_due, now);
+    if (feed.close_injected() || feed.close_seen())
+      enter(s, farewell::close_sent, now);
+    else if (!feed.may_inject() || no_boundary_comes)
+      enter(s, farewell::fin_due, now);
   }
   // An answer cannot be seen where frames are not followed.
   if (p.bye == farewell::close_sent && (p.ended || p.in.close_seen() || !p.in.tracked()))
@@ -184,8 +186,8 @@ void tunnel_machine::begin_end(end_cause cause, std::error_code error, side who)
 void tunnel_machine::lost(side which, std::uint16_t code, time_point now) {
   at(which).ended = true;
   enter(which, farewell::over, now);
-  closing_ = true;
   say_goodbye(opposite(which), code, "", now);
+  closing_ = true;
 }
 
 void tunnel_machine::finish(end_cause cause, std::error_code error, side who) noexcept {
@@ -203,7 +205,7 @@ bool tunnel_machine::is_pinged(side s) const noexcept {
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
   return beat.interval > duration::zero() && (s == side::upstream ? beat.upstream : beat.downstream) &&
-         p.bye == farewell::none && !p.ended && other(s).in.may_inject();
+         !p.ended && other(s).in.may_inject();
 }
 
 // After FIN, whether that side has nothing more to say: else it is half-closed, which has a timer of its own.
@@ -214,7 +216,8 @@ bool tunnel_machine::lingers(side s) const noexcept {
 }
 
 // The timer of the tunnel as a whole, as visit(armed since, length, the error that it is).
-template <class Visit> void tunnel_machine::tunnel_timer(Visit visit) const {
+template <class Visit>
+void tunnel_machine::tunnel_timer(Visit visit) const {
   if (closing_) return;
   const auto& t = policy_->timeouts;
   const auto heard = std::max(peers_[0].heard, peers_[1].heard);
@@ -226,7 +229,8 @@ template <class Visit> void tunnel_machine::tunnel_timer(Visit visit) const {
 }
 
 // The timers of one side, likewise; errc{} where it is no error.
-template <class Visit> void tunnel_machine::each_side_timer(side s, Visit visit) const {
+template <class Visit>
+void tunnel_machine::each_side_timer(side s, Visit visit) const {
   const auto& t = policy_->timeouts;
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
@@ -271,7 +275,8 @@ void tunnel_machine::on_tick(time_point now) {
   tunnel_timer([&](time_point since, duration length, errc what) {
     if (now >= since + length) error = what;
   });
-  if (error == errc::half_close_timeout && end_.cause == end_cause::closed) end_.error = error;  // closed, and cut off
+  // Closed by its side, and cut off by us.
+  if (error == errc::half_close_timeout && end_.cause == end_cause::closed) end_.error = error;
   if (error != errc{}) return finish(end_cause::timeout, error, side::local);
   if (!closing_ && now >= drain_at_) {
     begin_end(end_cause::drained, errc::lifetime_reached, side::local);
@@ -283,12 +288,12 @@ void tunnel_machine::on_tick(time_point now) {
   }
 }
 
-// The first timer of that side that is due; false if none is.
+// Acts on a timer of that side that is due; false if none is.
 bool tunnel_machine::fire(side s, time_point now) {
   bool due = false;
   errc error{};
   each_side_timer(s, [&](time_point since, duration length, errc what) {
-    if (due || now < since + length) return;
+    if (now < since + length) return;
     due = true;
     error = what;
   });

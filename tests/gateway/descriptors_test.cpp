@@ -42,6 +42,7 @@ void serve(peer& parent, wsproxy::gateway::selector select, wsproxy::gateway_opt
 }  // namespace
 
 TEST_CASE("without descriptors accepting pauses, does not spin, and loses nobody") {
+  if (sanitizer_needs_descriptors) SKIP("the sanitizer opens a pipe to check a pointer");
   child gateway([](peer& parent) {
     limit_descriptors(64);
     serve(parent, [](const wsproxy::inbound&) -> wsproxy::decision { return wsproxy::respond{.body = "served"}; });
@@ -56,9 +57,9 @@ TEST_CASE("without descriptors accepting pauses, does not spin, and loses nobody
 
   // As many as there are descriptors are served; the others wait, and waiting costs no time.
   std::size_t served = 0;
-  while (clients[served].readable(200ms)) CHECK(read_message(clients[served++]).body == "served");
+  while (served != clients.size() && clients[served].readable(200ms)) CHECK(read_message(clients[served++]).body == "served");
   CHECK(served > 30);
-  CHECK(served < 64);
+  REQUIRE(served < 64);
   const auto used = gateway.cpu_time();
   CHECK_FALSE(clients[served].readable(1200ms));
   CHECK(gateway.cpu_time() - used <= 200ms);
@@ -73,6 +74,7 @@ TEST_CASE("without descriptors accepting pauses, does not spin, and loses nobody
 }
 
 TEST_CASE("a gateway without descriptors for a backend does not blame the backend") {
+  if (sanitizer_needs_descriptors) SKIP("the sanitizer opens a pipe to check a pointer");
   listener backend;
   child gateway([&](peer& parent) {
     limit_descriptors(64);
@@ -139,11 +141,13 @@ TEST_CASE("ten thousand idle tunnels cost little, and leave nothing behind") {
   const auto memory_in_use = [&] {
     auto client = peer::connect(port);
     client.send(get("/in-use"));
-    return std::stoul(read_message(client).body);
+    const auto answer = read_message(client);
+    client.shutdown_send();
+    client.end();  // the gateway has closed it
+    return std::stoul(answer.body);
   };
-  const auto descriptors = gateway.descriptors();
   const auto memory = memory_in_use();
-  CHECK(eventually([&] { return gateway.descriptors() == descriptors; }));
+  const auto descriptors = gateway.descriptors();
   const auto resident = gateway.resident();
   std::size_t full = 0, after[2] = {};
   for (std::size_t round = 0; round != 2; ++round) {
@@ -173,7 +177,7 @@ TEST_CASE("ten thousand idle tunnels cost little, and leave nothing behind") {
              << after[1] << " after");
   if (memory_is_measurable) {
     CHECK(per_tunnel < 4096);
-    CHECK(after[0] < memory + 600 * count);  // Asio keeps what it knows of a descriptor for the next one
+    CHECK(after[0] < memory + 64 * 1024 + 32 * count);  // tables that have grown
     CHECK(after[1] < after[0] + 64 * 1024);
   }
   CHECK(gateway.wait() == 0);

@@ -338,10 +338,7 @@ TEST_CASE("a listening descriptor is taken over") {
   listener made;
   const auto port = made.port();
   proxy p(answering(echo_target));
-  p.loop.call([&] {
-    p.server().listen_on(made.release());
-    return 0;
-  });
+  p.loop.call([&] { p.server().listen_on(made.release()); });
   auto client = peer::connect(port);
   client.send(get("/taken"));
   CHECK(read_message(client).body == "/taken");

@@ -76,7 +76,7 @@ class background {
   template <class F> auto call(F f) {
     std::packaged_task<decltype(f())()> task(std::move(f));
     auto done = task.get_future();
-    asio::post(context, std::move(task));
+    asio::post(context, [task = std::move(task)]() mutable { task(); });
     if (done.wait_for(patience) != std::future_status::ready) throw gave_up("the context's thread hangs");
     return done.get();
   }

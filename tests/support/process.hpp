@@ -17,16 +17,15 @@
 
 #include "tests/support/socket.hpp"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WSPROXY_TEST_SANITIZED 1
-#else
-#define WSPROXY_TEST_SANITIZED 0
-#endif
-
 namespace test {
 
-/// Under a sanitizer the memory of a process says nothing about the program's own.
-inline constexpr bool memory_is_measurable = WSPROXY_TEST_SANITIZED == 0;
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool sanitizer_needs_descriptors = true, memory_is_measurable = false;
+#elif defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitizer_needs_descriptors = false, memory_is_measurable = false;
+#else
+inline constexpr bool sanitizer_needs_descriptors = false, memory_is_measurable = true;
+#endif
 
 /// As many descriptors as the system allows; returns how many.
 inline std::size_t raise_descriptor_limit() {

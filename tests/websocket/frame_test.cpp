@@ -23,7 +23,9 @@ struct account {
   std::vector<std::pair<std::size_t, event>> events;  // where, and what
   std::vector<frame_header> headers;
   std::string violation;
-  bool operator==(const account& other) const { return events == other.events && violation == other.violation; }
+  bool operator==(const account& other) const {
+    return events == other.events && violation == other.violation;
+  }
 };
 
 account follow(frame_tracker tracker, std::string_view text, std::vector<std::size_t> cuts = {}) {
@@ -62,12 +64,15 @@ TEST_CASE("the examples of RFC 6455 section 5.7 are read") {
   };
   const std::vector<example> examples{
       {server, bytes({0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f}), opcode::text, true, 5},
-      {client, bytes({0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}), opcode::text, true, 5},
+      {client, bytes({0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}), opcode::text, true,
+       5},
       {server, bytes({0x01, 0x03, 0x48, 0x65, 0x6c}), opcode::text, false, 3},
       {server, bytes({0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f}), opcode::ping, true, 5},
-      {client, bytes({0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}), opcode::pong, true, 5},
+      {client, bytes({0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58}), opcode::pong, true,
+       5},
       {server, bytes({0x82, 0x7e, 0x01, 0x00}) + std::string(256, 'x'), opcode::binary, true, 256},
-      {server, bytes({0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0}) + std::string(65536, 'x'), opcode::binary, true, 65536},
+      {server, bytes({0x82, 0x7f, 0, 0, 0, 0, 0, 1, 0, 0}) + std::string(65536, 'x'), opcode::binary, true,
+       65536},
   };
   for (const auto& one : examples) {
     const auto found = follow(frame_tracker(one.sender), one.text);
@@ -166,7 +171,8 @@ TEST_CASE("lengths of 64 bits are followed") {
   CHECK(tracker.header().length == std::numeric_limits<std::int64_t>::max());
   const std::string some(1000, 'x');
   CHECK(tracker.next(some).what == event::none);
-  CHECK(tracker.payload_left() == static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) - 1000);
+  CHECK(tracker.payload_left() ==
+        static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) - 1000);
 }
 
 TEST_CASE("what section 5 forbids is named, at the byte that shows it, however it is cut") {
@@ -196,7 +202,8 @@ TEST_CASE("what section 5 forbids is named, at the byte that shows it, however i
       {bytes({0x82, 0x7e, 0x00, 0x7d}), server, "length not in its shortest form", 4},
       {bytes({0x82, 0x7e, 0x00, 0x00}), server, "length not in its shortest form", 4},
       {bytes({0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0xff, 0xff}), server, "length not in its shortest form", 10},
-      {bytes({0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}), client, "length not in its shortest form", 14},
+      {bytes({0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4}), client, "length not in its shortest form",
+       14},
       {bytes({0x82, 0x7f, 0x80, 0, 0, 0, 0, 1, 0, 0}), server, "length with its highest bit set", 10},
   };
   for (const unsigned code : {3u, 4u, 5u, 6u, 7u, 11u, 12u, 13u, 14u, 15u})
@@ -224,7 +231,8 @@ TEST_CASE("under permessage-deflate the first bit is legal where a message begin
   CHECK(violation_of(bytes({0x42, 0x00, 0x80, 0x00}), server, 0x40).empty());
   CHECK(violation_of(bytes({0x81, 0x00}), server, 0x40).empty());
   CHECK(violation_of(bytes({0x42, 0x00, 0xc0, 0x00}), server, 0x40) == misplaced);
-  for (const unsigned control : {0xc8u, 0xc9u, 0xcau}) CHECK(violation_of(bytes({control, 0x00}), server, 0x40) == misplaced);
+  for (const unsigned control : {0xc8u, 0xc9u, 0xcau})
+    CHECK(violation_of(bytes({control, 0x00}), server, 0x40) == misplaced);
   for (const unsigned other : {0xa1u, 0x91u, 0xe1u})
     CHECK(violation_of(bytes({other, 0x00}), server, 0x40) == "reserved bit without a negotiated extension");
 }
@@ -239,7 +247,8 @@ TEST_CASE("the reserved bits follow what the 101 agreed on") {
   CHECK(negotiated_rsv(fields{{"Upgrade", "websocket"}}) == 0);
   CHECK(negotiated_rsv(fields{{"Sec-WebSocket-Extensions", ""}}) == 0);
   CHECK(negotiated_rsv(fields{{"sec-websocket-extensions", "permessage-deflate"}}) == 0x40);
-  CHECK(negotiated_rsv(fields{{"Sec-WebSocket-Extensions", "Permessage-Deflate ; client_max_window_bits=15"}}) == 0x40);
+  CHECK(negotiated_rsv(
+            fields{{"Sec-WebSocket-Extensions", "Permessage-Deflate ; client_max_window_bits=15"}}) == 0x40);
   CHECK(negotiated_rsv(fields{{"Sec-WebSocket-Extensions", "permessage-deflate-2"}}) == 0x70);
   CHECK(negotiated_rsv(fields{{"Sec-WebSocket-Extensions", "permessage-deflate, x-other; a"}}) == 0x70);
   CHECK(negotiated_rsv(fields{{"Sec-WebSocket-Extensions", "permessage-deflate"},
@@ -256,7 +265,9 @@ TEST_CASE("a control frame of a server is plain, one of a client masked") {
   CHECK(make_control(opcode::ping, "", client, 1).size == 6);
 }
 
-std::string text_of(const control_frame& frame) { return {frame.span().data(), frame.span().size()}; }
+std::string text_of(const control_frame& frame) {
+  return {frame.span().data(), frame.span().size()};
+}
 
 TEST_CASE("control frames of every size are legal, and cut at 125 bytes") {
   for (const auto sender : {client, server}) {
@@ -308,20 +319,30 @@ TEST_CASE("close codes are those that may be sent") {
   CHECK(close_violation("").empty());
   CHECK(close_violation("x") == "close code of one byte");
   for (unsigned code = 0; code != 65536; ++code) {
-    const bool legal = (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+    const bool legal =
+        (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
     const auto violation = close_violation(close_payload(static_cast<std::uint16_t>(code)));
     if (violation != (legal ? "" : "close code that must not be sent")) FAIL(code << ": " << violation);
   }
 }
 
 TEST_CASE("a close reason is UTF-8") {
-  auto legal = [](std::string_view reason) { return close_violation(samples::close_payload(1000, reason)).empty(); };
-  for (const char* good : {"bye", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
-                           "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "a\xe2\x82\xac" "b"})
+  auto legal = [](std::string_view reason) {
+    return close_violation(samples::close_payload(1000, reason)).empty();
+  };
+  for (const char* good : {"bye", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+                           "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
+                           "a\xe2\x82\xac"
+                           "b"})
     CHECK(legal(good));
-  for (const char* bad : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2" "a", "\xe0\x9f\xbf", "\xe2\x82", "\xe2\x82" "a",
-                          "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98", "\xf4\x90\x80\x80",
-                          "\xf5\x80\x80\x80", "\xff", "ok\xfe"})
+  for (const char* bad : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2",
+                          "\xc2"
+                          "a",
+                          "\xe0\x9f\xbf", "\xe2\x82",
+                          "\xe2\x82"
+                          "a",
+                          "\xed\xa0\x80", "\xed\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf0\x9f\x98",
+                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "ok\xfe"})
     CHECK_FALSE(legal(bad));
   CHECK(close_violation(samples::close_payload(1000, "\xff")) == "close reason that is not UTF-8");
 }
@@ -341,7 +362,8 @@ TEST_CASE("random frames, cut at random, are followed to the byte") {
       expected.emplace_back(text.size(), event::end);
     }
     std::vector<std::size_t> cuts;
-    for (std::size_t i = samples::roll(random, 20); i != 0; --i) cuts.push_back(samples::roll(random, text.size() + 1));
+    for (std::size_t i = samples::roll(random, 20); i != 0; --i)
+      cuts.push_back(samples::roll(random, text.size() + 1));
     std::sort(cuts.begin(), cuts.end());
     const auto found = follow(frame_tracker(sender, rsv), text, cuts);
     REQUIRE(found.violation.empty());

@@ -99,10 +99,12 @@ struct control_frame {
 /// A control frame; `mask` is applied where the sender is a client.
 /// Payload beyond 125 bytes is cut off.
 control_frame make_control(opcode, std::string_view payload, frame_sender, std::uint32_t mask) noexcept;
-/// The rule of sections 5.5.1 and 7.4 that a Close frame's payload (unmasked) breaks, in words; empty if none:
-/// half a code, a code that must not be sent, or a reason that is not UTF-8.
+/// The rule of sections 5.5.1 and 7.4 that a Close frame's payload (unmasked) breaks, in words; empty if
+/// none: half a code, a code that must not be sent, or a reason that is not UTF-8.
 std::string_view close_violation(std::string_view payload) noexcept;
-/// A Close frame (section 5.5.1). Code 0: without a body. The reason is cut to 123 bytes, at a UTF-8 boundary.
-control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender, std::uint32_t mask) noexcept;
+/// A Close frame (section 5.5.1). Code 0: without a body. The reason is cut to 123 bytes, at a UTF-8
+/// boundary.
+control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender,
+                         std::uint32_t mask) noexcept;
 
 }  // namespace wsproxy

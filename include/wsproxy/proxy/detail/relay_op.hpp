@@ -201,9 +201,11 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
         taken = exchange_->machine.on_read(S, bytes, out, time);
         write<opposite(S)>(out);
         bytes = bytes.subspan(taken);
-        if (exchange_->machine.phase() != exchange_machine::step::switched) continue;
-        if constexpr (has_down) switch_over();
-        else {
+        using p = exchange_machine::step;
+        const auto phase = exchange_->machine.phase();
+        if constexpr (has_down) {
+          if (phase == p::switched) switch_over();
+        } else if (phase == p::switched || phase == p::answered) {
           verdict_early_.assign(bytes.data(), bytes.size());
           return;
         }
@@ -212,10 +214,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
         write<opposite(S)>(out);
         bytes = bytes.subspan(taken);
         if (record_) note<S>(time);
-      }
-      if (exchange_ && exchange_->machine.phase() == exchange_machine::step::answered) {
-        verdict_early_.assign(bytes.data(), bytes.size());
-        return;
       }
     }
   }

@@ -21,7 +21,10 @@ namespace wsproxy::detail {
 class pump {
  public:
   pump(frame_sender source, frames mode, std::uint8_t rsv) noexcept
-      : tracker_(source, rsv), source_(source), tracked_(mode != frames::off), enforce_(mode == frames::enforce) {}
+      : tracker_(source, rsv),
+        source_(source),
+        tracked_(mode != frames::off),
+        enforce_(mode == frames::enforce) {}
 
   /// Takes bytes from the source and lists what goes to the sink. Returns how many were taken:
   /// fewer than given only when `out` is full; call again then.
@@ -47,7 +50,11 @@ class pump {
   void inject(slices& out) noexcept;
   void cancel_ping() noexcept { ping_wanted_ = false; }
   /// Nothing more goes to the sink; the frames are still followed.
-  void stop() noexcept { stopped_ = true; cancel_injection(); }
+  void stop() noexcept {
+    stopped_ = true;
+    ping_wanted_ = false;
+    close_.reset();
+  }
   /// True once after a ping was put in.
   bool take_ping_sent() noexcept { return std::exchange(ping_sent_, false); }
   std::uint64_t ping_payload() const noexcept { return ping_payload_; }
@@ -80,11 +87,15 @@ class pump {
     out.borrow(in);
     return in.size();
   }
+  struct cursor;
   std::size_t feed_frames(std::span<const char> in, const limits& bounds, slices& out);
+  void pass_to(const char* to, cursor&, slices& out) noexcept;
+  void hold_frame(cursor&, slices& out);
+  void end_frame(cursor&, slices& out);
+  void give_up(cursor&, slices& out);
   void on_header(const limits& bounds) noexcept;
   bool admit(std::string_view whole) noexcept;
   bool is_our_echo(std::string_view payload) noexcept;
-  void cancel_injection() noexcept { ping_wanted_ = false; close_.reset(); }
 
   frame_tracker tracker_;
   std::uint64_t bytes_ = 0;
@@ -103,7 +114,7 @@ class pump {
   bool enforce_;
   bool stopped_ = false;
   bool passing_ = false;  // the sink has a part of the present frame
-  bool whole_ = false;    // the present frame is judged whole: a Close, or a pong that may echo a ping of ours
+  bool whole_ = false;  // the present frame is judged whole: a Close, or a pong that may echo a ping of ours
   bool ping_wanted_ = false;
   bool ping_sent_ = false;
   bool pong_taken_ = false;

@@ -14,7 +14,9 @@
 
 namespace wsproxy::detail {
 
-constexpr side opposite(side s) noexcept { return s == side::downstream ? side::upstream : side::downstream; }
+constexpr side opposite(side s) noexcept {
+  return s == side::downstream ? side::upstream : side::downstream;
+}
 
 /// How a tunnel ended: once, for good.
 struct tunnel_end {
@@ -25,12 +27,14 @@ struct tunnel_end {
 
 class tunnel_machine {
  public:
-  /// `policy` must outlive the machine. `rsv`: see negotiated_rsv. `seed` feeds masks, ping payloads and jitter.
-  /// `is_websocket` false: the bytes are opaque.
-  tunnel_machine(const tunnel_policy& policy, bool is_websocket, std::uint8_t rsv, std::uint64_t seed, time_point now);
+  /// `policy` must outlive the machine. `rsv`: see negotiated_rsv. `seed` feeds masks, ping payloads and
+  /// jitter. `is_websocket` false: the bytes are opaque.
+  tunnel_machine(const tunnel_policy& policy, bool is_websocket, std::uint8_t rsv, std::uint64_t seed,
+                 time_point now);
 
   // Events.
-  /// Bytes of that side, one at least. Returns how many were taken; fewer only when `out`, bound for the other side, is full.
+  /// Bytes of that side, one at least. Returns how many were taken; fewer only when `out`, bound for the
+  /// other side, is full.
   std::size_t on_read(side from, std::span<const char> in, slices& out, time_point now) {
     auto& p = at(from);
     p.heard = now;
@@ -126,8 +130,10 @@ class tunnel_machine {
   void finish(end_cause, std::error_code, side who) noexcept;
   void lost(side which, std::uint16_t code, time_point now);
   bool fire(side s, time_point now);
-  template <class Visit> void tunnel_timer(Visit visit) const;
-  template <class Visit> void each_side_timer(side s, Visit visit) const;
+  template <class Visit>
+  void tunnel_timer(Visit visit) const;
+  template <class Visit>
+  void each_side_timer(side s, Visit visit) const;
   std::uint64_t random() noexcept;
 
   const tunnel_policy* policy_;
