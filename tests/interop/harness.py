@@ -74,7 +74,7 @@ class Child:
 
     def __init__(self, world, arguments, announces_port=False, **options):
         descriptor, self.log = tempfile.mkstemp(dir=world.directory, suffix=".log")
-        self.name = os.path.basename(arguments[0])
+        self.program, self.name, self.stopped = arguments[0], os.path.basename(arguments[0]), False
         with open(descriptor, "wb") as log:
             self.process = subprocess.Popen(
                 arguments,
@@ -108,17 +108,28 @@ class Child:
         raise RuntimeError(f"{self.name} does not listen on {address}:\n{self.output()}")
 
     def stop(self):
-        """Its whole session: browsers have children of their own."""
-        if self.process.poll() is None:
-            self._signal(signal.SIGTERM)
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                pass
+        """Its whole session: browsers have children of their own. The gateway ends at a first signal when its
+        connections have ended, and at a second in any case."""
+        if self.stopped:
+            return
+        self.stopped = True
+        for patience in (1, 10):
+            if self.process.poll() is None:
+                self._signal(signal.SIGTERM)
+                try:
+                    self.process.wait(patience)
+                except subprocess.TimeoutExpired:
+                    pass
         self._signal(signal.SIGKILL)
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
+
+    def trouble(self):
+        """What its end tells: a status other than 0, a sanitizer's finding. None if there is nothing."""
+        output = self.output()
+        found = self.process.returncode != 0 or "Sanitizer" in output or "runtime error:" in output
+        return f"it ended with {self.process.returncode}:\n{output[-5000:]}" if found else None
 
     def _signal(self, number):
         try:
@@ -219,8 +230,17 @@ class World:
 
     def stop(self):
         with self.lock:
-            children, self.children = self.children, []
-        for child in reversed(children):
+            children = list(reversed(self.children))
+        for child in children:
             child.stop()
         for bound in self.reserved:
             bound.close()
+
+    def check_gateways(self, report):
+        """After stop()."""
+        ends = [child.trouble() for child in self.children if child.program == self.gateway]
+        troubles = [each for each in ends if each]
+        if troubles:
+            report.trouble("a gateway did not end as it was asked to", "\n".join(troubles[:3]))
+        elif ends:
+            report.add("every gateway ended as it was asked to", None)
