@@ -153,6 +153,7 @@ TEST_CASE("an observed violation makes a direction opaque for good, and not a by
       CHECK_FALSE(r.p.may_inject());
       CHECK_FALSE(r.p.tracked());
       CHECK_FALSE(r.p.close_seen());
+      CHECK_FALSE(r.p.sink_at_boundary());
       r.feed("more");
       CHECK(r.out == text + "more");
     }
