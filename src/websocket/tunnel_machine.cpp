@@ -208,7 +208,7 @@ bool tunnel_machine::is_pinged(side s) const noexcept {
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
   return beat.interval > duration::zero() && (s == side::upstream ? beat.upstream : beat.downstream) &&
-         !p.ended && !p.closed && other(s).in.may_inject();
+         !p.ended && other(s).in.may_inject();
 }
 
 // After FIN, whether that side has nothing more to say: else it is half-closed, which has a timer of its own.

@@ -195,7 +195,7 @@ class rig {
     }
     if (told_.cause != end_cause::none) {
       REQUIRE(m.end().cause == told_.cause);
-      const bool cut_off = m.end().error == errc::half_close_timeout && m.finished();
+      const bool cut_off = told_.cause == end_cause::closed && m.end().error == condition::timed_out;
       REQUIRE((cut_off || m.end().error == told_.error));
       REQUIRE(m.end().who == told_.who);
     }
