@@ -33,8 +33,8 @@ void serve(peer& parent, wsproxy::gateway::selector select, wsproxy::gateway_opt
   options.on_warning = [&](std::string_view message) { parent.send(std::string(message) + "\n"); };
   wsproxy::gateway server(context.get_executor(), std::move(select), std::move(options));
   parent.send(server.listen("127.0.0.1:0", {.backlog = 4096}) + "\n");
-  asio::generic::stream_protocol::socket until(
-      context, asio::generic::stream_protocol(AF_UNIX, 0), ::dup(parent.descriptor()));
+  asio::generic::stream_protocol::socket until(context, asio::generic::stream_protocol(AF_UNIX, 0),
+                                               ::dup(parent.descriptor()));
   until.async_wait(decltype(until)::wait_read, [&](std::error_code) { server.stop(); });
   context.run();
 }
@@ -45,7 +45,8 @@ TEST_CASE("without descriptors accepting pauses, does not spin, and loses nobody
   if (sanitizer_needs_descriptors) SKIP("the sanitizer opens a pipe to check a pointer");
   child gateway([](peer& parent) {
     limit_descriptors(64);
-    serve(parent, [](const wsproxy::inbound&) -> wsproxy::decision { return wsproxy::respond{.body = "served"}; });
+    serve(parent,
+          [](const wsproxy::inbound&) -> wsproxy::decision { return wsproxy::respond{.body = "served"}; });
   });
   const auto port = port_of(gateway.control.read_until("\n"));
   std::vector<peer> clients;
@@ -57,7 +58,8 @@ TEST_CASE("without descriptors accepting pauses, does not spin, and loses nobody
 
   // As many as there are descriptors are served; the others wait, and waiting costs no time.
   std::size_t served = 0;
-  while (served != clients.size() && clients[served].readable(200ms)) CHECK(read_message(clients[served++]).body == "served");
+  while (served != clients.size() && clients[served].readable(1s))
+    CHECK(read_message(clients[served++]).body == "served");
   CHECK(served > 30);
   REQUIRE(served < 64);
   const auto used = gateway.cpu_time();
@@ -128,8 +130,9 @@ TEST_CASE("ten thousand idle tunnels cost little, and leave nothing behind") {
   });
   child gateway([&](peer& parent) {
     const wsproxy::upstream to({{.name = backend_at.name()}});
-    const auto how = wsproxy::route::make({.tunnel = {.timeouts = {.idle = 0ms, .close_wait = 100ms, .linger = 100ms},
-                                                      .heartbeat = {.interval = std::chrono::hours(1)}}});
+    const auto how =
+        wsproxy::route::make({.tunnel = {.timeouts = {.idle = 0ms, .close_wait = 100ms, .linger = 100ms},
+                                         .heartbeat = {.interval = std::chrono::hours(1)}}});
     serve(parent, [&](const wsproxy::inbound& request) -> wsproxy::decision {
       if (request.head.target != "/in-use") return wsproxy::pass{.to = to, .how = how};
       return wsproxy::respond{.body = std::to_string(::mallinfo2().uordblks)};
@@ -173,8 +176,8 @@ TEST_CASE("ten thousand idle tunnels cost little, and leave nothing behind") {
     after[round] = memory_in_use();
   }
   const auto per_tunnel = (full - resident) / count;
-  INFO(count << " tunnels, " << per_tunnel << " bytes each; in use " << memory << " before, " << after[0] << " and "
-             << after[1] << " after");
+  INFO(count << " tunnels, " << per_tunnel << " bytes each; in use " << memory << " before, " << after[0]
+             << " and " << after[1] << " after");
   if (memory_is_measurable) {
     CHECK(per_tunnel < 4096);
     CHECK(after[0] < memory + 64 * 1024 + 32 * count);  // tables that have grown

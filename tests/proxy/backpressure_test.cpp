@@ -18,7 +18,8 @@ TEST_CASE("a slow reader slows its source, and the proxy's memory stays bounded"
   child gateway([&](peer& parent) {
     asio::io_context context(1);
     const wsproxy::upstream to({{.name = backend_at.name()}});
-    wsproxy::gateway server(context.get_executor(), [&](const wsproxy::inbound&) { return wsproxy::pass{.to = to}; });
+    wsproxy::gateway server(context.get_executor(),
+                            [&](const wsproxy::inbound&) { return wsproxy::pass{.to = to}; });
     const auto at = server.listen("127.0.0.1:0");
     parent.send(at.substr(at.rfind(':') + 1) + "\n");
     std::thread until_told([&] {
@@ -44,7 +45,8 @@ TEST_CASE("a slow reader slows its source, and the proxy's memory stays bounded"
   const auto header = frame_header(binary, total, !to_client) + (to_client ? "" : "mask");
   source.send(header);
   std::uint64_t sent = 0;
-  while (const auto n = source.send_some(std::string_view(chunk).substr(0, std::min<std::uint64_t>(chunk.size(), total - sent)), 300ms))
+  while (const auto n = source.send_some(
+             std::string_view(chunk).substr(0, std::min<std::uint64_t>(chunk.size(), total - sent)), 300ms))
     if ((sent += n) == total) break;
   CHECK(sent < std::min<std::uint64_t>(total, 64 << 20));  // the kernel's buffers of four sockets
   if (memory_is_measurable) CHECK(gateway.resident() < before + 512 * 1024);

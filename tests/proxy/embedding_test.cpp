@@ -65,10 +65,12 @@ class plain_stream {
   using executor_type = tcp::socket::executor_type;
   explicit plain_stream(tcp::socket socket) : socket_(std::move(socket)) {}
   executor_type get_executor() { return socket_.get_executor(); }
-  template <class Buffers, class Handler> auto async_read_some(const Buffers& into, Handler&& handler) {
+  template <class Buffers, class Handler>
+  auto async_read_some(const Buffers& into, Handler&& handler) {
     return socket_.async_read_some(into, std::forward<Handler>(handler));
   }
-  template <class Buffers, class Handler> auto async_write_some(const Buffers& from, Handler&& handler) {
+  template <class Buffers, class Handler>
+  auto async_write_some(const Buffers& from, Handler&& handler) {
     return socket_.async_write_some(from, std::forward<Handler>(handler));
   }
   void shutdown_send(std::error_code& ec) { socket_.shutdown(tcp::socket::shutdown_send, ec); }
@@ -116,15 +118,19 @@ void check_tunnel(const forward_result& result) {
   CHECK(result.from_upstream.messages == 1);
 }
 
-template <class Stream> Stream make_stream(asio::any_io_executor executor, int descriptor) {
-  if constexpr (std::is_same_v<Stream, wsproxy::edge_socket>) return Stream(std::move(executor), descriptor);
+template <class Stream>
+Stream make_stream(asio::any_io_executor executor, int descriptor) {
+  if constexpr (std::is_same_v<Stream, wsproxy::edge_socket>)
+    return Stream(std::move(executor), descriptor);
   else if constexpr (std::is_same_v<Stream, asio::generic::stream_protocol::socket>)
     return Stream(std::move(executor), asio::generic::stream_protocol(AF_INET, IPPROTO_TCP), descriptor);
-  else return Stream(tcp::socket(std::move(executor), tcp::v4(), descriptor));
+  else
+    return Stream(tcp::socket(std::move(executor), tcp::v4(), descriptor));
 }
 
 // A tunnel and then a plain request whose connection goes on, over a stream of this type.
-template <class Stream> void check_stream() {
+template <class Stream>
+void check_stream() {
   background loop;
   listener backend_at;
   const wsproxy::upstream to({{.name = backend_at.name()}});
@@ -133,7 +139,8 @@ template <class Stream> void check_stream() {
     auto stream = std::make_shared<Stream>(make_stream<Stream>(loop.context.get_executor(), ends.descriptor));
     mailbox<forward_result> results;
     loop.call([&] {
-      wsproxy::async_forward(*stream, to, exchange_of(handshake()), [&](forward_result result) { results.put(std::move(result)); });
+      wsproxy::async_forward(*stream, to, exchange_of(handshake()),
+                             [&](forward_result result) { results.put(std::move(result)); });
     });
     auto backend = backend_at.accept();
     read_head(backend);
@@ -149,7 +156,8 @@ template <class Stream> void check_stream() {
     mailbox<forward_result> results;
     for (int i = 0; i != 2; ++i) {
       loop.call([&] {
-        wsproxy::async_forward(*stream, to, exchange_of(get()), [&](forward_result result) { results.put(std::move(result)); });
+        wsproxy::async_forward(*stream, to, exchange_of(get()),
+                               [&](forward_result result) { results.put(std::move(result)); });
       });
       auto backend = backend_at.accept();
       read_head(backend);
@@ -159,7 +167,8 @@ template <class Stream> void check_stream() {
     }
     // What the client sends meanwhile is not lost, whoever has read it.
     loop.call([&] {
-      wsproxy::async_forward(*stream, to, exchange_of(get()), [&](forward_result result) { results.put(std::move(result)); });
+      wsproxy::async_forward(*stream, to, exchange_of(get()),
+                             [&](forward_result result) { results.put(std::move(result)); });
     });
     auto backend = backend_at.accept();
     read_head(backend);
@@ -175,10 +184,18 @@ template <class Stream> void check_stream() {
 
 }  // namespace
 
-TEST_CASE("an exchange runs over tcp::socket") { check_stream<tcp::socket>(); }
-TEST_CASE("an exchange runs over generic sockets") { check_stream<asio::generic::stream_protocol::socket>(); }
-TEST_CASE("an exchange runs over edge_socket") { check_stream<wsproxy::edge_socket>(); }
-TEST_CASE("an exchange runs over a stream without readiness") { check_stream<plain_stream>(); }
+TEST_CASE("an exchange runs over tcp::socket") {
+  check_stream<tcp::socket>();
+}
+TEST_CASE("an exchange runs over generic sockets") {
+  check_stream<asio::generic::stream_protocol::socket>();
+}
+TEST_CASE("an exchange runs over edge_socket") {
+  check_stream<wsproxy::edge_socket>();
+}
+TEST_CASE("an exchange runs over a stream without readiness") {
+  check_stream<plain_stream>();
+}
 
 TEST_CASE("a stream given away lives in the operation") {
   background loop;
@@ -187,7 +204,8 @@ TEST_CASE("a stream given away lives in the operation") {
   auto ends = accept_one();
   auto done = loop.call([&] {
     tcp::socket socket(loop.context, tcp::v4(), ends.descriptor);
-    return wsproxy::async_forward(std::move(socket), to, exchange_of(handshake(), client_frame(text, "early")), asio::use_future);
+    return wsproxy::async_forward(std::move(socket), to,
+                                  exchange_of(handshake(), client_frame(text, "early")), asio::use_future);
   });
   auto backend = backend_at.accept();
   read_head(backend);
@@ -212,13 +230,15 @@ TEST_CASE("a coroutine forwards one request after the other") {
           tcp::socket socket(loop.context, tcp::v4(), ends.descriptor);
           std::string leftover;
           for (int requests = 0;; ++requests) {
-            auto read = co_await wsproxy::async_read_head(socket, std::move(leftover), {}, asio::use_awaitable);
+            auto read =
+                co_await wsproxy::async_read_head(socket, std::move(leftover), {}, asio::use_awaitable);
             if (read.error) co_return requests;
             wsproxy::exchange what{.head = std::move(read.head), .early = std::move(read.early)};
             auto result = co_await wsproxy::async_forward(socket, to, std::move(what), asio::use_awaitable);
             leftover = std::move(result.leftover);
             if (!result.committed)
-              co_await wsproxy::async_send(socket, wsproxy::make_response(result.status, "", {}, !result.keep_alive),
+              co_await wsproxy::async_send(socket,
+                                           wsproxy::make_response(result.status, "", {}, !result.keep_alive),
                                            {.close = !result.keep_alive}, asio::use_awaitable);
             if (!result.keep_alive) co_return requests + 1;
           }
@@ -251,7 +271,8 @@ TEST_CASE("a coroutine that is cancelled gets its result") {
         loop.context,
         [&]() -> asio::awaitable<void> {
           tcp::socket socket(loop.context, tcp::v4(), ends.descriptor);
-          results.put(co_await wsproxy::async_forward(socket, to, exchange_of(handshake()), asio::use_awaitable));
+          results.put(
+              co_await wsproxy::async_forward(socket, to, exchange_of(handshake()), asio::use_awaitable));
         },
         asio::bind_cancellation_slot(stop.slot(), asio::detached));
   });
@@ -272,10 +293,11 @@ TEST_CASE("a completion runs on its executor, and takes a move-only handler") {
   mailbox<std::thread::id> ran_on;
   auto stream = std::make_shared<tcp::socket>(loop.context, tcp::v4(), ends.descriptor);
   loop.call([&] {
-    wsproxy::async_forward(*stream, to, exchange_of(get()),
-                           asio::bind_executor(other.context, [&, only = std::make_unique<int>()](const forward_result&) {
-                             ran_on.put(std::this_thread::get_id());
-                           }));
+    wsproxy::async_forward(
+        *stream, to, exchange_of(get()),
+        asio::bind_executor(other.context, [&, only = std::make_unique<int>()](const forward_result&) {
+          ran_on.put(std::this_thread::get_id());
+        }));
   });
   CHECK(ran_on.take() == other.call([] { return std::this_thread::get_id(); }));
   loop.call([&] { stream.reset(); });
@@ -291,8 +313,9 @@ TEST_CASE("a completion never runs inside the initiating call, however soon its 
   loop.call([&] {
     auto what = exchange_of(handshake());
     what.head.fields.erase("Sec-WebSocket-Key");  // refused by a rule: nothing is waited for
-    wsproxy::async_forward(*stream, to, std::move(what),
-                           [&](const forward_result& result) { results.put({returned, result.status}); });
+    wsproxy::async_forward(*stream, to, std::move(what), [&](const forward_result& result) {
+      results.put({returned, result.status});
+    });
     returned = true;
   });
   CHECK(results.take() == std::pair(true, 400));
@@ -305,8 +328,8 @@ TEST_CASE("cancellation: terminal at once, total until the request is sent, part
   background loop;
   listener backend_at;
   stalling_listener stalling;
-  const auto type = GENERATE(asio::cancellation_type::terminal, asio::cancellation_type::total, asio::cancellation_type::partial,
-                             asio::cancellation_type::all);
+  const auto type = GENERATE(asio::cancellation_type::terminal, asio::cancellation_type::total,
+                             asio::cancellation_type::partial, asio::cancellation_type::all);
   const auto when = GENERATE(stage::connect, stage::handshake, stage::tunnel);
   const bool ends_it = (type & asio::cancellation_type::terminal) != asio::cancellation_type::none ||
                        (type == asio::cancellation_type::total && when == stage::connect);
@@ -317,7 +340,8 @@ TEST_CASE("cancellation: terminal at once, total until the request is sent, part
   auto stream = std::make_shared<tcp::socket>(loop.context, tcp::v4(), ends.descriptor);
   loop.call([&] {
     wsproxy::async_forward(*stream, to, exchange_of(handshake()),
-                           asio::bind_cancellation_slot(stop.slot(), [&](forward_result result) { results.put(std::move(result)); }));
+                           asio::bind_cancellation_slot(
+                               stop.slot(), [&](forward_result result) { results.put(std::move(result)); }));
   });
   peer backend(-1);
   if (when != stage::connect) {
@@ -463,9 +487,11 @@ TEST_CASE("strands of a thread pool: exchanges, handles and lists of backends fr
   const int count = static_cast<int>(64 / scale()) + 8;
   asio::thread_pool pool(4);
   listener backend_at, other_at;
-  wsproxy::upstream to({{.name = backend_at.name()}, {.name = other_at.name(), .down = true}}, wsproxy::random_choice());
-  const auto how = wsproxy::route::make({.tunnel = {.timeouts = {.boundary_wait = 100ms, .close_wait = 100ms, .linger = 100ms},
-                                                    .heartbeat = {.interval = 100ms}}});
+  wsproxy::upstream to({{.name = backend_at.name()}, {.name = other_at.name(), .down = true}},
+                       wsproxy::random_choice());
+  const auto how = wsproxy::route::make(
+      {.tunnel = {.timeouts = {.boundary_wait = 100ms, .close_wait = 100ms, .linger = 100ms},
+                  .heartbeat = {.interval = 100ms}}});
   mailbox<wsproxy::session_handle> sessions;
   mailbox<forward_result> results;
   std::vector<peer> clients, backends;
@@ -476,13 +502,15 @@ TEST_CASE("strands of a thread pool: exchanges, handles and lists of backends fr
     what.on_established = [&](wsproxy::session_handle session) { sessions.put(session); };
     tcp::socket stream(asio::make_strand(pool), tcp::v4(), ends.descriptor);
     // Initiated here, completed on the pool.
-    wsproxy::async_forward(std::move(stream), to, std::move(what), [&](forward_result result) { results.put(std::move(result)); });
+    wsproxy::async_forward(std::move(stream), to, std::move(what),
+                           [&](forward_result result) { results.put(std::move(result)); });
     clients.push_back(std::move(ends.client));
   }
   std::atomic<bool> stop{false};
   std::thread meddler([&] {  // lists change and are read meanwhile
     for (bool down = true; !stop; down = !down) {
-      to.set_backends({{.name = backend_at.name()}, {.name = other_at.name(), .weight = down ? 1u : 2u, .down = true}});
+      to.set_backends(
+          {{.name = backend_at.name()}, {.name = other_at.name(), .weight = down ? 1u : 2u, .down = true}});
       for (const auto& each : to.backends()) (void)each->active();
     }
   });
@@ -505,8 +533,10 @@ TEST_CASE("strands of a thread pool: exchanges, handles and lists of backends fr
         (void)handles[i].stats();
         (void)handles[i].alive();
         if (i % 3 != static_cast<std::size_t>(t)) continue;
-        if (i % 2 == 0) handles[i].drain(1012, "from another thread");
-        else handles[i].abort();
+        if (i % 2 == 0)
+          handles[i].drain(1012, "from another thread");
+        else
+          handles[i].abort();
       }
     });
   for (auto& thread : threads) thread.join();
@@ -529,7 +559,8 @@ TEST_CASE("a context may go with exchanges in every state") {
     for (const char* const part : {"", "HTTP/1.1 1", "tunnel"}) {
       auto ends = accept_one();
       auto stream = std::make_shared<tcp::socket>(context, tcp::v4(), ends.descriptor);
-      wsproxy::async_forward(*stream, to, exchange_of(handshake()), [stream](const forward_result&) { FAIL("completed"); });
+      wsproxy::async_forward(*stream, to, exchange_of(handshake()),
+                             [stream](const forward_result&) { FAIL("completed"); });
       // Enough turns to connect and to read.
       std::optional<peer> backend;
       while (!backend) {

@@ -44,9 +44,8 @@ void perform(act what, peer& by) {
   if (what == act::fin) by.shutdown_send();
 }
 
-setup with(wsproxy::timeouts times) {
-  times.linger = 100ms;
-  return {.how = {.tunnel = {.timeouts = times, .limits = {.request_body = 0}}}, .options = {.timeouts = {.linger = 100ms}}};
+setup with(const wsproxy::timeouts& times) {
+  return {.how = {.tunnel = {.timeouts = times, .limits = {.request_body = 0}}}};
 }
 
 // Nothing is left of the exchange.
@@ -68,7 +67,7 @@ TEST_CASE("a client that goes while its backend is dialed") {
   const auto what = GENERATE(act::reset, act::fin);
   auto client = p.client();
   client.send(websocket ? handshake() : get());
-  p.settle();
+  CHECK(eventually([&] { return p.server().stats().requests == 1; }));
   perform(what, client);
   const auto result = p.result();
   if (what == act::reset) {
@@ -92,9 +91,11 @@ TEST_CASE("a client that goes while the answer is awaited") {
   read_head(backend);
   perform(what, client);
   if (what == act::reset) {
-    check(p.result(), {end_cause::reset, errc::downstream_closed, side::downstream, stage::handshake, 0, false});
+    check(p.result(),
+          {end_cause::reset, errc::downstream_closed, side::downstream, stage::handshake, 0, false});
     backend.end();
   } else {
+    client.await_delivery();
     p.settle();
     backend.send(ok("still wanted"));
     const auto answer = read_message(client);
@@ -121,24 +122,24 @@ TEST_CASE("a client that goes or stalls inside its request's body") {
     backend.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel");
     CHECK(client.read_until("hel").ends_with("hel"));
   }
-  const auto begin = clock::now();
   perform(what, client);
   const auto result = p.result();
   const auto at = answered ? stage::response : stage::handshake;
   const int status = answered ? 200 : 0;
   switch (what) {
-    case act::reset:
-      check(result, {end_cause::reset, errc::downstream_closed, side::downstream, at, status, answered});
-      break;
-    case act::fin:
-      check(result, {end_cause::closed, errc::body_truncated, side::downstream, at, status, answered});
-      break;
-    case act::stall:
-      CHECK(clock::now() - begin >= timer - 10ms);
-      check(result, {end_cause::timeout, errc::client_body_timeout, side::downstream, at, answered ? 200 : 408, answered});
-      if (!answered) CHECK(read_message(client).status() == 408);
-      CHECK(client.end() == ending::fin);
-      break;
+  case act::reset:
+    check(result, {end_cause::reset, errc::downstream_closed, side::downstream, at, status, answered});
+    break;
+  case act::fin:
+    check(result, {end_cause::closed, errc::body_truncated, side::downstream, at, status, answered});
+    break;
+  case act::stall:
+    CHECK(result.ended - result.begun >= timer);
+    check(result, {end_cause::timeout, errc::client_body_timeout, side::downstream, at, answered ? 200 : 408,
+                   answered});
+    if (!answered) CHECK(read_message(client).status() == 408);
+    CHECK(client.end() == ending::fin);
+    break;
   }
   backend.end();
   client.close();
@@ -162,14 +163,16 @@ TEST_CASE("a client that goes or stalls inside the answer's body") {
       }
     } catch (const std::system_error&) {  // it has fired meanwhile
     }
-    check(p.result(), {end_cause::timeout, errc::send_stall_timeout, side::downstream, stage::response, 404, true});
+    check(p.result(),
+          {end_cause::timeout, errc::send_stall_timeout, side::downstream, stage::response, 404, true});
     backend.end();
   } else {
     backend.send(chunk);
     read_head(client);
     perform(what, client);
     if (what == act::reset) {
-      check(p.result(), {end_cause::reset, errc::downstream_closed, side::downstream, stage::response, 404, true});
+      check(p.result(),
+            {end_cause::reset, errc::downstream_closed, side::downstream, stage::response, 404, true});
       backend.end();
     } else {
       std::thread rest([&] {
@@ -222,21 +225,23 @@ TEST_CASE("a Unix socket that is not there refuses") {
 TEST_CASE("a backend that goes or stalls before its answer's head is whole") {
   const bool websocket = GENERATE(true, false);
   const auto what = GENERATE(act::reset, act::fin, act::stall);
-  const auto part = GENERATE(as<std::string>{}, "", "H", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n",
-                             "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+  const auto part =
+      GENERATE(as<std::string>{}, "", "H", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n",
+               "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
   proxy p(with({.response = timer}));
   auto client = p.client();
   client.send(websocket ? handshake() : get());
   auto backend = p.backend.accept();
   read_head(backend);
   backend.send(part);
-  if (part.ends_with("\r\n\r\n")) CHECK(status_of(read_head(client)) == 103);
-  else p.settle();
-  const auto begin = clock::now();
+  if (part.ends_with("\r\n\r\n"))
+    CHECK(status_of(read_head(client)) == 103);
+  else
+    p.settle();
   perform(what, backend);
   const auto result = p.result();
   if (what == act::stall) {
-    CHECK(clock::now() - begin >= timer - 10ms);
+    CHECK(result.ended - result.begun >= timer);
     check(result, {end_cause::timeout, errc::response_timeout, side::upstream, stage::handshake, 504, false});
   } else {
     check(result, {end_cause::failed, errc::upstream_closed, side::upstream, stage::handshake, 502, false});
@@ -257,7 +262,8 @@ TEST_CASE("a backend that goes or stalls before its answer's head is whole") {
 TEST_CASE("a backend that goes or stalls inside its answer's body") {
   const bool websocket = GENERATE(true, false);
   const auto what = GENERATE(act::reset, act::fin, act::stall);
-  const auto framing = GENERATE(as<std::string>{}, "Content-Length: 10\r\n\r\nhel", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "\r\nhel");
+  const auto framing = GENERATE(as<std::string>{}, "Content-Length: 10\r\n\r\nhel",
+                                "Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "\r\nhel");
   const bool until_close = framing == "\r\nhel";
   proxy p(with({.response = timer}));
   auto client = p.client();
@@ -266,11 +272,10 @@ TEST_CASE("a backend that goes or stalls inside its answer's body") {
   read_head(backend);
   backend.send("HTTP/1.1 200 OK\r\n" + framing);
   CHECK(client.read_until("hel").starts_with("HTTP/1.1 200 OK\r\n"));
-  const auto begin = clock::now();
   perform(what, backend);
   const auto result = p.result();
   if (what == act::stall) {
-    CHECK(clock::now() - begin >= timer - 10ms);
+    CHECK(result.ended - result.begun >= timer);
     check(result, {end_cause::timeout, errc::response_timeout, side::upstream, stage::response, 200, true});
   } else if (what == act::fin && until_close) {
     check(result, {end_cause::complete, {}, side::none, stage::response, 200, true});
@@ -302,12 +307,14 @@ TEST_CASE("a backend that goes or stalls while the request's body is sent") {
       }
     } catch (const std::system_error&) {
     }
-    check(p.result(), {end_cause::timeout, errc::send_stall_timeout, side::upstream, stage::handshake, 504, false});
+    check(p.result(),
+          {end_cause::timeout, errc::send_stall_timeout, side::upstream, stage::handshake, 504, false});
   } else {
     client.send(chunk);
     backend.read(chunk.size());
     perform(what, backend);
-    check(p.result(), {end_cause::failed, errc::upstream_closed, side::upstream, stage::handshake, 502, false});
+    check(p.result(),
+          {end_cause::failed, errc::upstream_closed, side::upstream, stage::handshake, 502, false});
   }
   CHECK(read_message(client).status() == (what == act::stall ? 504 : 502));
   client.reset();
@@ -356,12 +363,12 @@ TEST_CASE("a silent backend is given response from the end of the request, not o
     std::this_thread::sleep_for(20ms);
   }
   CHECK(read_message(client).status() == 504);
-  CHECK(clock::now() - last >= 290ms);
+  CHECK(clock::now() - last >= 300ms);
   CHECK(p.result().error == errc::response_timeout);
 }
 
 TEST_CASE("a request that a rule refuses never reaches a backend") {
-  proxy p({.how = {.upgrade = {.origins = {"https://good.test"}}}, .options = {.timeouts = {.linger = 100ms}}});
+  proxy p({.how = {.upgrade = {.origins = {"https://good.test"}}}});
   struct refused {
     std::string request;
     errc error;
@@ -377,10 +384,12 @@ TEST_CASE("a request that a rule refuses never reaches a backend") {
       {handshake(), errc::origin_not_allowed, 403},
       {changed("Sec-WebSocket-Key: ", "X: "), errc::missing_key, 400},
       {changed(sample_key, "dG9vIHNob3J0"), errc::bad_key, 400},
-      {handshake("Origin: https://good.test\r\nSec-WebSocket-Key: " + std::string(sample_key) + "\r\n"), errc::duplicate_key, 400},
+      {handshake("Origin: https://good.test\r\nSec-WebSocket-Key: " + std::string(sample_key) + "\r\n"),
+       errc::duplicate_key, 400},
       {changed("Version: 13", "Version: 8"), errc::bad_websocket_version, 426},
       {handshake("Origin: https://good.test\r\nContent-Length: 1\r\n") + "x", errc::upgrade_with_body, 400},
-      {handshake("Origin: https://good.test\r\nTransfer-Encoding: chunked\r\n") + "0\r\n\r\n", errc::upgrade_with_body, 400},
+      {handshake("Origin: https://good.test\r\nTransfer-Encoding: chunked\r\n") + "0\r\n\r\n",
+       errc::upgrade_with_body, 400},
   };
   for (const auto& each : all) {
     INFO(each.request);

@@ -258,7 +258,8 @@ TEST_CASE("a 101 that does not fit the handshake is answered 502") {
 TEST_CASE("Upgrade: h2c goes up as a plain request, and its 101 is refused") {
   proxy p;
   auto client = p.client();
-  client.send(get("/", "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n"));
+  client.send(
+      get("/", "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n"));
   auto backend = p.backend.accept();
   const auto head = read_head(backend);
   CHECK(field_of(head, "Upgrade") == "(none)");
@@ -271,9 +272,10 @@ TEST_CASE("Upgrade: h2c goes up as a plain request, and its 101 is refused") {
 TEST_CASE("Connection over two lines, the first empty, makes a handshake") {
   proxy p;
   auto client = p.client();
-  client.send("GET / HTTP/1.1\r\nHost: example.test\r\nConnection:\r\nConnection: keep-alive, Upgrade\r\n"
-              "Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
-              std::string(sample_key) + "\r\n\r\n");
+  client.send(
+      "GET / HTTP/1.1\r\nHost: example.test\r\nConnection:\r\nConnection: keep-alive, Upgrade\r\n"
+      "Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+      std::string(sample_key) + "\r\n\r\n");
   auto backend = p.backend.accept();
   const auto head = read_head(backend);
   CHECK(field_of(head, "Upgrade") == "websocket");
@@ -284,12 +286,12 @@ TEST_CASE("Connection over two lines, the first empty, makes a handshake") {
 
 TEST_CASE("a client cannot nominate away what the proxy adds") {
   wsproxy::route how;
-  how.rewrite_request = [](const wsproxy::exchange& what, const wsproxy::backend&, wsproxy::request_rewrite& out) {
-    out.set.add("X-Real-IP", what.client);
-  };
+  how.rewrite_request = [](const wsproxy::exchange& what, const wsproxy::backend&,
+                           wsproxy::request_rewrite& out) { out.set.add("X-Real-IP", what.client); };
   proxy p({.how = std::move(how)});
   auto client = p.client();
-  client.send(get("/", "Connection: X-Real-IP, X-Mine\r\nX-Real-IP: 6.6.6.6\r\nX-Mine: gone\r\nX-Other: stays\r\n"));
+  client.send(
+      get("/", "Connection: X-Real-IP, X-Mine\r\nX-Real-IP: 6.6.6.6\r\nX-Mine: gone\r\nX-Other: stays\r\n"));
   auto backend = p.backend.accept();
   const auto head = read_head(backend);
   CHECK(field_of(head, "X-Real-IP") == "127.0.0.1");
@@ -347,6 +349,7 @@ TEST_CASE("a request pipelined behind a refused handshake is never forwarded") {
     auto backend = p.backend.accept();
     read_head(backend);
     client.send(get("/admin"));
+    client.await_delivery();
     p.settle();
     backend.send("HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     CHECK(rest_of(backend).empty());
@@ -479,8 +482,12 @@ TEST_CASE("a backend that fails before it answers is followed by the next") {
   {
     auto failing = first.accept();
     read_head(failing);
-    SECTION("closed") { failing.close(); }
-    SECTION("reset") { failing.reset(); }
+    SECTION("closed") {
+      failing.close();
+    }
+    SECTION("reset") {
+      failing.reset();
+    }
     SECTION("closed inside the head") {
       failing.send("HTTP/1.1 101 Swi");
       p.settle();

@@ -192,7 +192,7 @@ TEST_CASE("bytes of the other side renew half_close") {
   }
   CHECK(p.results.size() == 0);
   CHECK(p.result().error == errc::half_close_timeout);
-  CHECK(clock::now() - last >= 950ms);
+  CHECK(clock::now() - last >= 1s);
 }
 
 // ---- Resets.
@@ -220,7 +220,8 @@ TEST_CASE("a reset inside a frame ends the other side without a Close in its pay
   const bool client_resets = GENERATE(true, false);
   auto& resets = client_resets ? t.client : t.backend;
   auto& left = client_resets ? t.backend : t.client;
-  const auto half = (client_resets ? client_frame(text, "0123456789") : server_frame(text, "0123456789")).substr(0, 8);
+  const auto half =
+      (client_resets ? client_frame(text, "0123456789") : server_frame(text, "0123456789")).substr(0, 8);
   resets.send(half);
   CHECK(left.read(half.size()) == half);
   resets.reset();
@@ -295,7 +296,7 @@ TEST_CASE("bytes of either side renew idle") {
   }
   CHECK(p.results.size() == 0);
   CHECK(p.result().error == errc::idle_timeout);
-  CHECK(clock::now() - last >= 950ms);
+  CHECK(clock::now() - last >= 1s);
   CHECK(p.result().error == errc::idle_timeout);
 }
 
@@ -343,7 +344,8 @@ TEST_CASE("max_lifetime drains with 1001") {
 // ---- Heartbeat.
 
 TEST_CASE("a ping of the proxy's goes between two fragments, never into one") {
-  proxy p({.how = {.tunnel = {.timeouts = brief(), .heartbeat = {.interval = 100ms, .timeout = 20s, .upstream = false}}}});
+  proxy p({.how = {.tunnel = {.timeouts = brief(),
+                              .heartbeat = {.interval = 100ms, .timeout = 20s, .upstream = false}}}});
   auto t = p.open();
   t.backend.send(server_frame(text, "one ", false) + frame_header(continuation, 10, false, false) + "two");
   CHECK(read_frame(t.client).payload == "one ");
@@ -363,7 +365,10 @@ TEST_CASE("a ping of the proxy's goes between two fragments, never into one") {
 TEST_CASE("of equal pongs only the first, which answers our ping, is swallowed") {
   const bool to_client = GENERATE(true, false);
   proxy p({.how = {.tunnel = {.timeouts = brief(),
-                              .heartbeat = {.interval = 100ms, .timeout = 20s, .downstream = to_client, .upstream = !to_client}}}});
+                              .heartbeat = {.interval = 100ms,
+                                            .timeout = 20s,
+                                            .downstream = to_client,
+                                            .upstream = !to_client}}}});
   auto t = p.open();
   auto& pinged = to_client ? t.client : t.backend;
   auto& other = to_client ? t.backend : t.client;
@@ -374,7 +379,8 @@ TEST_CASE("of equal pongs only the first, which answers our ping, is swallowed")
   CHECK(ours.code == ping);
   CHECK(ours.masked == !to_client);
   // Its own ping with the very same payload passes, and so does the second pong.
-  pinged.send(make(ping, ours.payload) + make(pong, ours.payload) + make(text, "between") + make(pong, ours.payload));
+  pinged.send(make(ping, ours.payload) + make(pong, ours.payload) + make(text, "between") +
+              make(pong, ours.payload));
   CHECK(read_frame(other).bytes == make(ping, ours.payload));
   CHECK(read_frame(other).bytes == make(text, "between"));
   CHECK(read_frame(other).bytes == make(pong, ours.payload));
@@ -389,7 +395,8 @@ TEST_CASE("of equal pongs only the first, which answers our ping, is swallowed")
 }
 
 TEST_CASE("pongs in single bytes are swallowed too") {
-  proxy p({.how = {.tunnel = {.timeouts = brief(), .heartbeat = {.interval = 100ms, .timeout = 20s, .upstream = false}}}});
+  proxy p({.how = {.tunnel = {.timeouts = brief(),
+                              .heartbeat = {.interval = 100ms, .timeout = 20s, .upstream = false}}}});
   auto t = p.open();
   const auto ours = read_frame(t.client);
   for (const char c : client_frame(pong, ours.payload)) {
@@ -403,7 +410,10 @@ TEST_CASE("pongs in single bytes are swallowed too") {
 TEST_CASE("a side that answers no ping is dead, and the other one is told") {
   const bool client_dead = GENERATE(true, false);
   proxy p({.how = {.tunnel = {.timeouts = brief(),
-                              .heartbeat = {.interval = 100ms, .timeout = 150ms, .downstream = client_dead, .upstream = !client_dead}}}});
+                              .heartbeat = {.interval = 100ms,
+                                            .timeout = 150ms,
+                                            .downstream = client_dead,
+                                            .upstream = !client_dead}}}});
   auto t = p.open();
   auto& dead = client_dead ? t.client : t.backend;
   auto& left = client_dead ? t.backend : t.client;
@@ -583,18 +593,18 @@ TEST_CASE("every established tunnel is closed once, however it ends") {
     auto& t = tunnels[static_cast<std::size_t>(i)];
     const auto session = p.sessions.take();
     switch (i % 8) {
-      case 0: t.client.reset(); break;
-      case 1: t.backend.reset(); break;
-      case 2: t.client.close(); break;
-      case 3: t.backend.close(); break;
-      case 4: session.drain(); break;
-      case 5: session.abort(); break;
-      case 6: t.client.shutdown_send(); break;
-      case 7:
-        t.client.send("\x81");
-        t.client.reset();
-        t.backend.reset();
-        break;
+    case 0: t.client.reset(); break;
+    case 1: t.backend.reset(); break;
+    case 2: t.client.close(); break;
+    case 3: t.backend.close(); break;
+    case 4: session.drain(); break;
+    case 5: session.abort(); break;
+    case 6: t.client.shutdown_send(); break;
+    case 7:
+      t.client.send("\x81");
+      t.client.reset();
+      t.backend.reset();
+      break;
     }
   }
   for (int i = 0; i != count; ++i) p.result();
@@ -613,7 +623,8 @@ TEST_CASE("handles tell what their tunnel does") {
   read_frame(t.backend);
   t.backend.send(server_frame(text, "1234567"));
   read_frame(t.client);
-  CHECK(eventually([&] { return session.stats().bytes_from_client == 11 && session.stats().bytes_from_upstream == 9; }));
+  CHECK(eventually(
+      [&] { return session.stats().bytes_from_client == 11 && session.stats().bytes_from_upstream == 9; }));
   CHECK(session.stats().last_heard >= session.stats().established);
   CHECK(p.server().stats().tunnels == 1);
 }

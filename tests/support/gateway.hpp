@@ -32,7 +32,8 @@ inline std::size_t scale() {
 }
 
 /// Values from another thread, in order.
-template <class T> class mailbox {
+template <class T>
+class mailbox {
  public:
   void put(T value) {
     const std::lock_guard lock(mutex_);
@@ -58,7 +59,8 @@ template <class T> class mailbox {
 };
 
 /// Waits until `holds()`, asking again and again.
-template <class Condition> bool eventually(Condition holds) {
+template <class Condition>
+bool eventually(Condition holds) {
   for (const auto until = clock::now() + patience; clock::now() < until;) {
     if (holds()) return true;
     std::this_thread::sleep_for(1ms);
@@ -73,7 +75,8 @@ class background {
   ~background() { finish(); }
 
   /// Runs `f` on that thread and returns what it returns.
-  template <class F> auto call(F f) {
+  template <class F>
+  auto call(F f) {
     std::packaged_task<decltype(f())()> task(std::move(f));
     auto done = task.get_future();
     asio::post(context, [task = std::move(task)]() mutable { task(); });
@@ -113,7 +116,7 @@ class background {
 struct setup {
   wsproxy::route how{};
   wsproxy::gateway_options options{};
-  wsproxy::gateway::selector select{};           // empty: everything is passed on
+  wsproxy::gateway::selector select{};               // empty: everything is passed on
   std::vector<wsproxy::backend_options> backends{};  // empty: `backend`
 };
 
@@ -121,7 +124,8 @@ struct setup {
 class proxy {
  public:
   explicit proxy(setup with = {})
-      : to(with.backends.empty() ? std::vector<wsproxy::backend_options>{{.name = backend.name()}} : with.backends),
+      : to(with.backends.empty() ? std::vector<wsproxy::backend_options>{{.name = backend.name()}}
+                                 : with.backends),
         route_(wsproxy::route::make(std::move(with.how))) {
     auto select = with.select ? std::move(with.select) : [this](const wsproxy::inbound&) { return pass(); };
     server_ = std::make_unique<wsproxy::gateway>(loop.context.get_executor(), std::move(select),
@@ -136,14 +140,18 @@ class proxy {
 
   /// What the selector answers.
   wsproxy::decision pass() {
-    return wsproxy::pass{
-        .to = to,
-        .how = route_,
-        .on_established = [this](wsproxy::session_handle session) { ++established; sessions.put(session); },
-        .on_end = [this](const wsproxy::forward_result& result) {
-          if (result.established != wsproxy::time_point{}) ++closed;
-          results.put(result);
-        }};
+    return wsproxy::pass{.to = to,
+                         .how = route_,
+                         .on_established =
+                             [this](wsproxy::session_handle session) {
+                               ++established;
+                               sessions.put(session);
+                             },
+                         .on_end =
+                             [this](const wsproxy::forward_result& result) {
+                               if (result.established != wsproxy::time_point{}) ++closed;
+                               results.put(result);
+                             }};
   }
 
   peer client(int receive_buffer = 0) { return peer::connect(port_, receive_buffer); }
@@ -182,6 +190,8 @@ class proxy {
 };
 
 /// A route with these timers.
-inline wsproxy::route with_timeouts(const wsproxy::timeouts& times) { return {.tunnel = {.timeouts = times}}; }
+inline wsproxy::route with_timeouts(const wsproxy::timeouts& times) {
+  return {.tunnel = {.timeouts = times}};
+}
 
 }  // namespace test

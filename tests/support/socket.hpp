@@ -2,6 +2,7 @@
 #pragma once
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -77,9 +78,12 @@ class peer {
   void send(std::string_view bytes) {
     while (!bytes.empty()) {
       const auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (n >= 0) bytes.remove_prefix(static_cast<std::size_t>(n));
-      else if (errno == EAGAIN) await(POLLOUT, patience, "send");
-      else fail_with_errno("send");
+      if (n >= 0)
+        bytes.remove_prefix(static_cast<std::size_t>(n));
+      else if (errno == EAGAIN)
+        await(POLLOUT, patience, "send");
+      else
+        fail_with_errno("send");
     }
   }
   /// Sends what is taken within that time; returns how much that was.
@@ -115,6 +119,15 @@ class peer {
     std::string all;
     for (auto bytes = read_some(); !bytes.empty(); bytes = read_some()) all += bytes;
     return all;
+  }
+  /// Returns when everything sent, FIN included, is in the other side's kernel.
+  void await_delivery() {
+    for (const auto until = clock::now() + patience; clock::now() < until; ::usleep(500)) {
+      int unacknowledged = 0;
+      if (::ioctl(fd_, SIOCOUTQ, &unacknowledged) != 0) fail_with_errno("SIOCOUTQ");
+      if (unacknowledged == 0) return;
+    }
+    throw gave_up("what was sent is not taken");
   }
   /// Drops what still comes and tells how it ends.
   ending end() {
