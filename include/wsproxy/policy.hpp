@@ -20,7 +20,7 @@ using time_point = std::chrono::steady_clock::time_point;
 /// The timers of one exchange. nginx's directive of the same meaning is in brackets.
 struct timeouts {
   /// Accept, or the first byte of a later request, to the end of the head;
-  /// then the connection is closed silently. [client_header_timeout]
+  /// then the connection is closed silently, or answered 408 where a gateway is told so. [client_header_timeout]
   duration client_head = std::chrono::seconds(60);
   /// A response was sent and no further request began; closed silently. [keepalive_timeout]
   duration keep_alive = std::chrono::seconds(75);

@@ -162,9 +162,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     if (result.error == errc::cancelled || server_->draining) return close();
     if (result.error) {
       const int status = status_for(result.error);
-      const bool silent = result.error.category() != category() || result.error == errc::client_head_timeout ||
-                          result.error == errc::keep_alive_timeout || result.error == errc::downstream_closed;
-      if (silent || status == 0) return close();
+      if (status == 0 || is_silent(result.error)) return close();
       ++request_;
       head_ = {};
       return refuse(status, result.error, nullptr);
@@ -176,6 +174,12 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     const auto request = seen();
     if (const auto error = check_request(head_)) return refuse(status_for(error), error, &request);
     decide(request);
+  }
+
+  // Nobody is there to be told, or nobody is used to be told.
+  bool is_silent(const std::error_code& error) const {
+    if (error == errc::client_head_timeout) return !server_->options.answer_head_timeout;
+    return error.category() != category() || error == errc::keep_alive_timeout || error == errc::downstream_closed;
   }
 
   void decide(const inbound& request) {

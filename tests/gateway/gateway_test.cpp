@@ -203,6 +203,22 @@ TEST_CASE("what a callback throws becomes a 500, and the server lives on") {
   }
 }
 
+TEST_CASE("a request head that does not come in time ends the connection silently, or with 408") {
+  const bool told = GENERATE(false, true);
+  const std::string part = GENERATE("", "GET / HT");
+  proxy p(answering(echo_target, {.timeouts = {.client_head = 20ms}, .answer_head_timeout = told}));
+  auto client = p.client();
+  client.send(part);
+  const auto all = client.read_all();
+  if (!told) {
+    CHECK(all.empty());
+  } else {
+    CHECK(status_of(all) == 408);
+    CHECK(field_of(all, "Connection") == "close");
+    CHECK_THAT(all, ContainsSubstring("client_head"));
+  }
+}
+
 TEST_CASE("hang_up closes without a word") {
   proxy p(answering([](const inbound&) -> decision { return wsproxy::hang_up{}; }));
   auto client = p.client();

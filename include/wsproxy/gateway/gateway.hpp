@@ -66,6 +66,8 @@ struct gateway_options {
   head_limits request_head{};
   /// client_head, keep_alive, send_stall and linger are used before a route is known.
   wsproxy::timeouts timeouts{};
+  /// When client_head fires: answer 408 (RFC 9110 section 15.5.9) before closing, as nginx does not.
+  bool answer_head_timeout = false;
   /// Connections at most; more wait in the listen queue. Zero: unlimited.
   std::size_t max_connections = 0;
   /// Makes the answer for a request that the gateway refuses or an exchange that failed before it was
