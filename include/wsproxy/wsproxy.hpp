@@ -34,6 +34,7 @@
 #include <wsproxy/http/rewrite.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
+#include <wsproxy/proxy/discovery.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>
 #include <wsproxy/proxy/forward.hpp>
