@@ -40,6 +40,7 @@ std::string_view message_of(errc error) noexcept {
   case errc::bad_switch_upgrade: return "The Upgrade field of the upstream's 101 is not websocket.";
   case errc::bad_switch_connection: return "The Connection field of the upstream's 101 lacks upgrade.";
   case errc::bad_accept: return "The Sec-WebSocket-Accept field of the upstream's 101 does not fit the key.";
+  case errc::unexpected_status: return "The status of the upstream's answer is not the one that was expected.";
   case errc::no_backend: return "No usable backend is left.";
   case errc::connect_failed: return "The upstream could not be reached.";
   case errc::upstream_closed: return "The upstream closed the connection before its answer was whole.";

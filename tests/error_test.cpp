@@ -50,6 +50,7 @@ constexpr row table[] = {
     {errc::bad_switch_upgrade, 502, condition::bad_gateway},
     {errc::bad_switch_connection, 502, condition::bad_gateway},
     {errc::bad_accept, 502, condition::bad_gateway},
+    {errc::unexpected_status, 502, condition::bad_gateway},
     {errc::no_backend, 502, condition::unavailable},
     {errc::connect_failed, 502, condition::bad_gateway},
     {errc::upstream_closed, 502, condition::bad_gateway},

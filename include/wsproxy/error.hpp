@@ -49,6 +49,7 @@ enum class errc {
   bad_switch_upgrade,     // 101 without exactly `Upgrade: websocket`
   bad_switch_connection,  // 101 whose Connection lacks `upgrade`
   bad_accept,             // 101 whose Sec-WebSocket-Accept does not fit the key
+  unexpected_status,      // a probe was answered with another status than it wants
   // Reaching an upstream.
   no_backend,             // no usable backend is left
   connect_failed,         // refused, unreachable, or its name does not resolve

@@ -34,9 +34,11 @@
 #include <wsproxy/http/rewrite.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
+#include <wsproxy/proxy/discovery.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>
 #include <wsproxy/proxy/forward.hpp>
+#include <wsproxy/proxy/probe.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/proxy/session.hpp>
 #include <wsproxy/proxy/stream.hpp>

@@ -99,6 +99,8 @@ std::error_code broken_rule(const request_head& sent, request_kind kind, const f
 
 }  // namespace
 
+std::string make_key(const std::array<std::uint8_t, 16>& random) { return base64(random); }
+
 std::string accept_key(std::string_view sec_websocket_key) {
   return base64(sha1({sec_websocket_key, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"}));
 }

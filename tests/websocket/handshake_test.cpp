@@ -60,6 +60,11 @@ using verdict = response_verdict::kind;
 
 }  // namespace
 
+TEST_CASE("a key is the base64 of its 16 bytes (RFC 6455 section 4.1)") {
+  // The bytes of the example in that section.
+  CHECK(make_key({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}) == "AQIDBAUGBwgJCgsMDQ4PEA==");
+}
+
 TEST_CASE("the accept key of RFC 6455 sections 1.3 and 4.2.2") {
   CHECK(accept_key(key) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 }

@@ -1,6 +1,8 @@
 // The opening handshake as a proxy speaks it: what goes upstream, and whether the answer switches.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -14,6 +16,10 @@ namespace wsproxy {
 
 /// The Sec-WebSocket-Accept value that answers a key: base64(SHA-1(key + GUID)) (RFC 6455 section 4.2.2).
 std::string accept_key(std::string_view sec_websocket_key);
+
+/// A Sec-WebSocket-Key of these 16 bytes, which a peer must not be able to guess (RFC 6455 section 4.1). For whoever
+/// opens a WebSocket of its own; a proxy forwards its client's.
+std::string make_key(const std::array<std::uint8_t, 16>& random);
 
 /// How the host changes a request on its way upstream.
 struct request_rewrite {

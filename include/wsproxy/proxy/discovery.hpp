@@ -1,0 +1,78 @@
+// Where an upstream's list of backends comes from, when it does not stand still.
+//
+// `resolving` follows host names through the system's resolver. For anything else (Kubernetes, Consul, a file) derive
+// from `discovery` and say what you found; a `follower` brings it to the upstream:
+//
+//   class from_consul : public wsproxy::discovery {
+//     void start(sink to) override { watch_ = consul_.watch("chat", [to](auto nodes) { to.found(backends_of(nodes)); }); }
+//     ...
+//   };
+//   wsproxy::follower keeps_up(chat, std::make_unique<from_consul>(...));
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/ip/address.hpp>
+
+#include <wsproxy/policy.hpp>
+#include <wsproxy/proxy/environment.hpp>
+#include <wsproxy/upstream/backend.hpp>
+
+namespace wsproxy {
+
+/// A source of lists. Its destructor ends it.
+class discovery {
+ public:
+  /// Both functions may be called on any thread, at any time, also when the receiver is gone (then nothing happens);
+  /// copies are the same sink.
+  struct sink {
+    /// The whole list as it stands now. One that the upstream refuses is reported as a failure.
+    std::function<void(std::vector<backend_options>)> found;
+    /// The source cannot tell at present: the last list stays.
+    std::function<void(std::string_view why)> failed;
+  };
+  virtual ~discovery() = default;
+  /// Begins. Called once.
+  virtual void start(sink to) = 0;
+};
+
+/// Looks up the addresses of a host: calls `done` once, on any thread, with an error or with what it found.
+using lookup = std::function<void(const std::string& host,
+                                  std::function<void(std::error_code, std::vector<asio::ip::address>)> done)>;
+
+struct resolving_options {
+  duration interval = std::chrono::seconds(30);  ///< from one answer to the next question, of each name by itself
+  double jitter = 0.1;                           ///< plus or minus this share of it: 0 … 1
+  /// Who is asked. Empty: the system's resolver (getaddrinfo, on Asio's resolver thread), which knows no TTL. A resolver
+  /// of your own replaces it.
+  wsproxy::lookup lookup{};
+  environment* world = nullptr;                  ///< null: that of the executor's context
+};
+
+/// Backends given by host names: every address of a name is a backend with that name's options, found anew at each
+/// interval; they share the name, as nginx has it. Addresses and Unix sockets in the list are passed on as they are. An
+/// answer that fails, or is empty, keeps that name's last good one; a name that never had one stays a name, which each
+/// dial looks up for itself. [server NAME resolve]
+///
+/// Questions and answers are handled on a strand of `executor`; looking up never blocks it. Destroy it before the
+/// executor's context.
+class resolving final : public discovery {
+ public:
+  /// Throws std::invalid_argument: an address that cannot be read, an interval that is not above zero, a jitter beyond 1.
+  resolving(asio::any_io_executor executor, std::vector<backend_options> names, resolving_options options = {});
+  ~resolving() override;
+  void start(sink to) override;
+
+ private:
+  class state;
+  std::shared_ptr<state> state_;
+};
+
+}  // namespace wsproxy

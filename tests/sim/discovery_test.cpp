@@ -1,0 +1,168 @@
+#include <wsproxy/proxy/discovery.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <deque>
+#include <optional>
+
+#include "bench.hpp"
+
+using namespace sim;
+using namespace wsproxy;
+
+namespace {
+
+using names = std::vector<std::string>;
+
+/// Name servers of the test's making, and what came of their answers.
+struct naming {
+  explicit naming(std::vector<backend_options> list, resolving_options options = {}) {
+    options.world = &w;
+    options.lookup = [this](const std::string& host, auto done) {
+      asked.push_back(host);
+      at.push_back(w.now());
+      w.after(delay, [this, host, done = std::move(done)] {
+        if (hangs) return;
+        std::vector<asio::ip::address> found;
+        for (const auto& each : zone[host]) found.push_back(asio::ip::make_address(each));
+        done(broken ? asio::error::host_not_found_try_again : std::error_code(), std::move(found));
+      });
+    };
+    source.emplace(w.executor(), std::move(list), std::move(options));
+  }
+  void start() {
+    source->start({.found = [this](std::vector<backend_options> list) { found.push_back(std::move(list)); },
+                   .failed = [this](std::string_view why) { failures.emplace_back(why); }});
+  }
+  names last() const {
+    names all;
+    for (const auto& each : found.back()) all.push_back(each.name + " at " + each.at.to_string());
+    return all;
+  }
+
+  world w;
+  std::map<std::string, names> zone;
+  duration delay{5};
+  bool broken = false, hangs = false;
+  names asked;
+  std::vector<time_point> at;
+  std::vector<std::vector<backend_options>> found;
+  names failures;
+  std::optional<resolving> source;
+};
+
+}  // namespace
+
+TEST_CASE("Every address of a name is a backend that has the name's options") {
+  naming n({{.name = "chat.test:9000", .weight = 3, .max_conns = 7}, {.name = "10.9.9.9:1"}, {.name = "unix:/run/x"}});
+  n.zone["chat.test"] = {"10.0.0.2", "2001:db8::1", "10.0.0.1", "10.0.0.2"};
+  n.start();
+  n.w.run_for(1s);
+  CHECK(n.last() == names{"chat.test:9000 at 10.0.0.1:9000", "chat.test:9000 at 10.0.0.2:9000",
+                          "chat.test:9000 at [2001:db8::1]:9000", "10.9.9.9:1 at 10.9.9.9:1",
+                          "unix:/run/x at unix:/run/x"});
+  CHECK(n.found.back()[2].weight == 3);
+  CHECK(n.found.back()[2].max_conns == 7);
+  CHECK(n.asked == names{"chat.test"});
+  CHECK_NOTHROW(upstream(n.found.back()));
+}
+
+TEST_CASE("A name is looked up again at each interval, and only a change is told") {
+  naming n({{.name = "chat.test:1"}}, {.interval = 10s, .jitter = 0});
+  n.zone["chat.test"] = {"10.0.0.1", "10.0.0.2"};
+  n.start();
+  n.w.run_for(25s);
+  CHECK(n.asked.size() == 3);
+  CHECK(n.at[2] - n.at[1] == 10s + 5ms);
+  REQUIRE(n.found.size() == 2);  // the name, then its addresses
+  n.zone["chat.test"] = {"10.0.0.2", "10.0.0.1"};
+  n.w.run_for(10s);
+  CHECK(n.found.size() == 2);
+  n.zone["chat.test"] = {"10.0.0.3"};
+  n.w.run_for(10s);
+  CHECK(n.found.size() == 3);
+  CHECK(n.last() == names{"chat.test:1 at 10.0.0.3:1"});
+}
+
+TEST_CASE("A resolver that fails, is empty or hangs keeps the last good answer") {
+  for (const int kind : {0, 1, 2}) {
+    CAPTURE(kind);
+    naming n({{.name = "chat.test:1"}, {.name = "other.test:1"}}, {.interval = 10s, .jitter = 0});
+    n.zone["chat.test"] = {"10.0.0.1"};
+    n.zone["other.test"] = {"10.1.0.1"};
+    n.start();
+    n.w.run_for(5s);
+    const auto before = n.last();
+    n.broken = kind == 0;
+    n.hangs = kind == 2;
+    if (kind == 1) n.zone["chat.test"].clear();
+    n.w.run_for(100s);
+    CHECK(n.last() == before);
+    CHECK(n.failures.size() == (kind == 0 ? 20 : kind == 1 ? 10 : 0));
+    if (kind == 2) continue;
+    CHECK(n.failures[0].starts_with("chat.test: "));
+    n.broken = false;
+    n.zone["chat.test"] = {"10.0.0.9"};
+    n.w.run_for(10s);
+    CHECK(n.last() == names{"chat.test:1 at 10.0.0.9:1", "other.test:1 at 10.1.0.1:1"});
+  }
+}
+
+TEST_CASE("A name without any answer stays a name, which a dial looks up itself") {
+  naming n({{.name = "chat.test:1"}, {.name = "other.test:1"}}, {.interval = 10s});
+  n.zone["other.test"] = {"10.1.0.1"};
+  n.start();
+  n.w.run_for(1s);
+  CHECK(n.last() == names{"chat.test:1 at chat.test:1", "other.test:1 at 10.1.0.1:1"});
+  CHECK(n.failures == names{"chat.test: it has no address"});
+}
+
+TEST_CASE("The interval's jitter is drawn, and stays within its share") {
+  naming n({{.name = "chat.test:1"}}, {.interval = 10s, .jitter = 0.5});
+  n.zone["chat.test"] = {"10.0.0.1"};
+  n.start();
+  n.w.run_for(1000s);
+  REQUIRE(n.at.size() > 60);
+  duration least = 100s, most = 0s;
+  for (std::size_t i = 1; i != n.at.size(); ++i) {
+    const auto gap = std::chrono::duration_cast<duration>(n.at[i] - n.at[i - 1]) - n.delay;
+    least = std::min(least, gap);
+    most = std::max(most, gap);
+  }
+  CHECK(least >= 5s);
+  CHECK(least < 7s);
+  CHECK(most <= 15s);
+  CHECK(most > 13s);
+}
+
+TEST_CASE("A source that is destroyed, also by what it tells, asks and tells no more") {
+  naming n({{.name = "chat.test:1"}}, {.interval = 10s});
+  n.zone["chat.test"] = {"10.0.0.1"};
+  n.source->start({.found = [&](std::vector<backend_options> list) {
+                     n.found.push_back(std::move(list));
+                     if (n.found.size() == 2) n.source.reset();
+                   },
+                   .failed = {}});
+  n.w.run_for(100s);
+  CHECK(n.found.size() == 2);
+  CHECK(n.asked.size() == 1);
+  CHECK(n.w.timers() == 0);
+
+  naming mid({{.name = "chat.test:1"}});
+  mid.start();
+  mid.w.run_for(2ms);
+  mid.source.reset();
+  mid.w.run_for(100s);
+  CHECK(mid.found.size() == 1);
+  CHECK(mid.w.timers() == 0);
+}
+
+TEST_CASE("What cannot be resolved is refused") {
+  asio::io_context context;
+  const auto make = [&](std::string name, resolving_options options) {
+    resolving(context.get_executor(), {{.name = std::move(name)}}, options);
+  };
+  CHECK_THROWS_AS(make("a:b:c", {}), std::invalid_argument);
+  CHECK_THROWS_AS(make("a:1", {.interval = 0s}), std::invalid_argument);
+  CHECK_THROWS_AS(make("a:1", {.jitter = 1.5}), std::invalid_argument);
+}
