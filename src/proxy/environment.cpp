@@ -5,6 +5,7 @@
 #include <random>
 
 #include <asio/execution_context.hpp>
+#include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/query.hpp>
 #include <asio/steady_timer.hpp>
@@ -69,6 +70,8 @@ class environment_service final : public asio::execution_context::service, publi
   void schedule() {
     if (!wake_ || queue_.earliest() >= waiting_for_) return;
     waiting_for_ = queue_.earliest();
+    // The wait that this replaces may be the context's only work, and end on its thread before the next begins.
+    const auto work = asio::make_work_guard(wake_->get_executor());
     wake_->expires_at(waiting_for_);
     wake_->async_wait([this, at = waiting_for_](std::error_code ec) {
       if (!ec) fire(at);

@@ -62,12 +62,13 @@ TEST_CASE("timers can be armed and disarmed from any thread") {
         counting_timer mine;
         world.arm(mine, world.now() + (round % 2 == 0 ? 0ms : 1h));
         if (round % 2 == 0)
-          while (mine.fired == 0) std::this_thread::yield();
+          while (mine.fired == 0 && !io.stopped()) std::this_thread::yield();
         world.disarm(mine);
         fired += mine.fired;
       }
     });
   for (auto& each : threads) each.join();
+  CHECK_FALSE(io.stopped());
   CHECK(fired == 400);
   world.disarm(last);
   runner.join();
