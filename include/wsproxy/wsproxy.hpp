@@ -41,6 +41,7 @@
 #include <wsproxy/proxy/probe.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/proxy/session.hpp>
+#include <wsproxy/proxy/session_registry.hpp>
 #include <wsproxy/proxy/stream.hpp>
 #include <wsproxy/proxy/tunnel.hpp>
 #include <wsproxy/upstream/backend.hpp>

@@ -59,7 +59,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   class connection;
 
   state(asio::any_io_executor on, selector choose, gateway_options with)
-      : executor(std::move(on)), select(std::move(choose)), options(std::move(with)), timer_(executor), pause_(executor) {}
+      : executor(std::move(on)), select(std::move(choose)), options(std::move(with)), pause_(executor) {}
 
   std::string listen(std::string_view at, const listen_options& how) {
     return begin(detail::open_listener(executor, at, how.backlog, how.reuse_port, how.ipv6_only));
@@ -78,7 +78,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   void ended(connection& which);
   /// A tunnel that was established while draining.
   void drain_late(const session_handle& session) {
-    if (drain_how_.code != 0) session.drain(drain_how_.code, drain_how_.reason);
+    if (drain_how_.code != 0) session.drain({.code = drain_how_.code, .reason = drain_how_.reason});
   }
 
   const asio::any_io_executor executor;
@@ -86,7 +86,8 @@ class gateway::state : public std::enable_shared_from_this<state> {
   const gateway_options options;
   bool draining = false;
   bool stopped = false;
-  std::atomic<std::size_t> open{0}, tunnels{0};
+  const session_registry sessions{};
+  std::atomic<std::size_t> open{0};
   std::atomic<std::uint64_t> accepted{0}, requests{0}, refused{0};
 
  private:
@@ -98,16 +99,13 @@ class gateway::state : public std::enable_shared_from_this<state> {
   void pause(std::string why);
   void resume();
   void close_listeners();
-  void drain_next();
   void check_done();
 
   std::deque<detail::listener> listeners_;  // a reference to one stays valid
   std::vector<bool> waiting_;               // by listener: a wait for connections is pending
   std::unordered_set<connection*> connections_;
-  std::vector<session_handle> to_drain_;
   drain_options drain_how_;
   std::vector<std::function<void()>> drained_;
-  asio::steady_timer timer_;  // the spread of a drain
   asio::steady_timer pause_;
   std::shared_ptr<asio::steady_timer> deadline_;
   bool paused_ = false;
@@ -150,7 +148,6 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     if (reading_) stop();
   }
   void stop() { stop_.emit(asio::cancellation_type::terminal); }
-  const session_handle& session() const noexcept { return session_; }
 
  private:
   inbound seen() const noexcept {
@@ -200,7 +197,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
                   .client = client_.host,
                   .local = local_.host,
                   .hash_key = std::move(to.hash_key),
-                  .how = std::move(to.how)};
+                  .how = std::move(to.how),
+                  .sessions = server_->sessions};
     what.on_established = [self = weak_from_this(), next = std::move(to.on_established)](session_handle session) {
       if (auto alive = self.lock()) alive->on_established(session);
       if (next) next(session);
@@ -213,14 +211,11 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void on_established(const session_handle& session) {
-    session_ = session;
-    ++server_->tunnels;
     if (!server_->options.on_request) head_ = {};  // nobody asks for it again
     if (server_->draining) server_->drain_late(session);
   }
 
   void on_forwarded(forward_result result) {
-    if (std::exchange(session_, {}).id() != 0) --server_->tunnels;
     if (result.committed) {
       log(result.status, result.from_upstream.bytes, &result);
       if (result.at == stage::tunnel) return close();
@@ -341,7 +336,6 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   std::string early_;     // of the present request
   std::string leftover_;  // of the next one
   asio::cancellation_signal stop_;
-  session_handle session_;
   bool reading_ = false;
   bool body_read_ = false;
 };
@@ -468,40 +462,23 @@ void gateway::state::drain(drain_options how, std::function<void()> done) {
   if (!std::exchange(draining, true)) {
     drain_how_ = std::move(how);
     close_listeners();
-    for (const auto& each : present()) {
-      if (each->session().id() != 0) to_drain_.push_back(each->session());
-      else each->close_if_reading();
-    }
-    if (drain_how_.code != 0) drain_next();
+    for (const auto& each : present()) each->close_if_reading();
+    auto closes = drain_how_;
+    closes.deadline = duration::zero();  // the gateway's is for all connections
+    if (closes.code != 0) sessions.drain(closes);
   }
   check_done();
-}
-
-// One tunnel after the other, evenly over the spread.
-void gateway::state::drain_next() {
-  if (to_drain_.empty()) return;
-  const auto gap = drain_how_.spread / static_cast<duration::rep>(to_drain_.size());
-  drain_how_.spread -= gap;
-  to_drain_.back().drain(drain_how_.code, drain_how_.reason);
-  to_drain_.pop_back();
-  timer_.expires_after(gap);
-  timer_.async_wait([weak = weak_from_this()](std::error_code error) {
-    auto self = weak.lock();
-    if (self && !error) self->drain_next();
-  });
 }
 
 void gateway::state::stop() {
   draining = stopped = true;
   close_listeners();
-  timer_.cancel();
   for (const auto& each : present()) each->stop();
   check_done();
 }
 
 void gateway::state::check_done() {
   if (!draining || !connections_.empty()) return;
-  timer_.cancel();
   if (deadline_) deadline_->cancel();
   for (auto& done : std::exchange(drained_, {})) asio::post(executor, std::move(done));
 }
@@ -528,8 +505,10 @@ void gateway::stop() {
   asio::dispatch(state_->executor, [state = state_] { state->stop(); });
 }
 
+session_registry gateway::sessions() const { return state_->sessions; }
+
 gateway_stats gateway::stats() const {
-  return {state_->open, state_->tunnels, state_->accepted, state_->requests, state_->refused};
+  return {state_->open, state_->sessions.count(), state_->accepted, state_->requests, state_->refused};
 }
 
 }  // namespace wsproxy

@@ -82,11 +82,33 @@ void tunnel_machine::on_fin_sent(side to, time_point now) noexcept {
   if (p.bye == farewell::fin_due) enter(to, p.ended ? farewell::over : farewell::fin_sent, now);
 }
 
-void tunnel_machine::drain(std::uint16_t code, std::string_view reason, time_point now) {
+void tunnel_machine::close(end_cause cause, std::uint16_t code, std::string_view reason, time_point now) {
   if (closing_) return;
-  begin_end(end_cause::drained, {}, side::local);
+  begin_end(cause, {}, side::local);
   for (const side s : both) say_goodbye(s, code, reason, now);
   closing_ = true;
+}
+
+void tunnel_machine::plan_drain(std::uint16_t code, std::string_view reason, time_point earliest, time_point latest,
+                                time_point deadline, time_point now) {
+  end_at_ = std::min(end_at_, deadline);
+  moved_ = true;
+  if (closing_) return;
+  const auto chance = static_cast<double>(random() >> 11) * 0x1p-53;
+  const auto width = std::chrono::duration<double, time_point::period>(latest - earliest) * chance;
+  const auto at = earliest + std::chrono::duration_cast<time_point::duration>(width);
+  if (at < drain_at_) {
+    drain_at_ = at;
+    plan_ = std::make_unique<drain_plan>(drain_plan{code, std::string(reason)});
+  }
+  if (drain_at_ <= now) carry_out_plan(now);
+}
+
+void tunnel_machine::carry_out_plan(time_point now) {
+  drain_at_ = time_point::max();
+  if (const auto plan = std::move(plan_)) return drain(plan->code, plan->reason, now);
+  begin_end(end_cause::drained, errc::lifetime_reached, side::local);
+  drain(1001, "", now);
 }
 
 void tunnel_machine::take_output(side to, slices& out, time_point now) {
@@ -223,7 +245,7 @@ template <class Visit>
 void tunnel_machine::tunnel_timer(Visit visit) const {
   if (closing_) return;
   const auto& t = policy_->timeouts;
-  const auto heard = std::max(peers_[0].heard, peers_[1].heard);
+  const time_point heard = std::max<time_point>(peers_[0].heard, peers_[1].heard);
   const bool half_closed = peers_[0].ended || peers_[1].ended;
   if (half_closed && t.half_close > duration::zero())
     visit(std::max(heard, half_since_), t.half_close, errc::half_close_timeout);
@@ -249,7 +271,7 @@ void tunnel_machine::each_side_timer(side s, Visit visit) const {
     } else if (p.beat == pulse::sent && beat.timeout > duration::zero()) {
       visit(p.pinged, beat.timeout, errc::heartbeat_timeout);
     } else {
-      visit(std::max(p.heard, p.pinged), beat.interval, errc{});
+      visit(std::max<time_point>(p.heard, p.pinged), beat.interval, errc{});
     }
     break;
   // These three bound a wait of ours; zero is no wait at all.
@@ -265,7 +287,7 @@ void tunnel_machine::each_side_timer(side s, Visit visit) const {
 
 time_point tunnel_machine::deadline() const noexcept {
   if (finished()) return time_point::max();
-  time_point first = closing_ ? time_point::max() : drain_at_;
+  time_point first = closing_ ? end_at_ : std::min(drain_at_, end_at_);
   auto visit = [&](time_point since, duration length, errc) { first = std::min(first, since + length); };
   tunnel_timer(visit);
   for (const side s : both) each_side_timer(s, visit);
@@ -279,10 +301,8 @@ void tunnel_machine::on_tick(time_point now) {
     if (now >= since + length) error = what;
   });
   if (error != errc{}) return finish(end_cause::timeout, error, side::local);
-  if (!closing_ && now >= drain_at_) {
-    begin_end(end_cause::drained, errc::lifetime_reached, side::local);
-    drain(1001, "", now);
-  }
+  if (now >= end_at_) return abort(errc::cancelled);
+  if (!closing_ && now >= drain_at_) carry_out_plan(now);
   for (bool again = true; again;) {
     again = false;
     for (const side s : both) again |= fire(s, now);

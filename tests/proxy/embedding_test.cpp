@@ -534,7 +534,7 @@ TEST_CASE("strands of a thread pool: exchanges, handles and lists of backends fr
         (void)handles[i].alive();
         if (i % 3 != static_cast<std::size_t>(t)) continue;
         if (i % 2 == 0)
-          handles[i].drain(1012, "from another thread");
+          handles[i].drain({.code = 1012, .reason = "from another thread"});
         else
           handles[i].abort();
       }

@@ -448,7 +448,7 @@ TEST_CASE("draining sends a Close to both sides and waits for theirs") {
   auto t = p.open();
   const auto session = p.sessions.take();
   CHECK(session.alive());
-  session.drain(1012, "restart");
+  session.drain({.code = 1012, .reason = "restart"});
   for (auto* end : {&t.client, &t.backend}) {
     const auto frame = read_frame(*end);
     CHECK(close_code(frame) == 1012);
@@ -483,7 +483,7 @@ TEST_CASE("a drain while a frame of a mebibyte is on its way waits for that fram
   std::thread first([&] { sends.send(std::string_view(frame).substr(0, half)); });
   const auto begun = reads.read(half);
   first.join();
-  p.sessions.take().drain(1001);
+  p.sessions.take().drain();
   CHECK(close_code(read_frame(sends)) == 1001);  // that direction stands at a boundary
   p.settle();
   CHECK_FALSE(reads.readable(0ms));
@@ -508,7 +508,7 @@ TEST_CASE("a drain inside a frame that never ends is a bare FIN after boundary_w
   t.backend.send(half);
   CHECK(t.client.read(half.size()) == half);
   const auto begin = clock::now();
-  p.sessions.take().drain(1001);
+  p.sessions.take().drain();
   CHECK(t.client.read_all().empty());
   CHECK(clock::now() - begin >= 150ms);
   t.client.close();
@@ -519,7 +519,7 @@ TEST_CASE("drained sides that do not answer are closed after close_wait and ling
   proxy p({.how = with_timeouts({.boundary_wait = 100ms, .close_wait = 100ms, .linger = 150ms})});
   auto t = p.open();
   const auto begin = clock::now();
-  p.sessions.take().drain(1001);
+  p.sessions.take().drain();
   CHECK(close_code(read_frame(t.client)) == 1001);
   CHECK(t.client.read_some().empty());
   CHECK(clock::now() - begin >= 100ms);
@@ -624,7 +624,7 @@ TEST_CASE("handles tell what their tunnel does") {
   t.backend.send(server_frame(text, "1234567"));
   read_frame(t.client);
   CHECK(eventually(
-      [&] { return session.stats().bytes_from_client == 11 && session.stats().bytes_from_upstream == 9; }));
-  CHECK(session.stats().last_heard >= session.stats().established);
+      [&] { return session.stats().from_client.bytes == 11 && session.stats().from_upstream.bytes == 9; }));
+  CHECK(session.stats().from_client.last_heard >= session.established());
   CHECK(p.server().stats().tunnels == 1);
 }

@@ -26,6 +26,7 @@ void bench::start() {
   what.client = "192.0.2.1";
   what.how = route::make(how);
   what.world = &w;
+  what.sessions = live;
   what.on_established = on_established;
   if (watch_session) what.on_established = [this](session_handle handle) { sessions.push_back(std::move(handle)); };
   if (on_other_executor) end.executor = w.other().get_executor();
@@ -63,6 +64,7 @@ std::vector<std::string> bench::faults() {
   expect(w.timers() == 0, "a timer is left");
   expect(w.dials() == 0, "a dial is left");
   for (const auto& each : group->backends()) expect(each->active() == 0, "a lease is left on " + each->name());
+  expect(live.count() == 0, "a session is listed");
   for (const auto& each : sessions) expect(!each.alive(), "a session is alive");
   const std::size_t open = tunnelled() || down_closed ? 0 : 1;
   expect(w.open_streams() == open, std::to_string(w.open_streams()) + " streams are open, not " + std::to_string(open));

@@ -284,7 +284,7 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
     for (const auto& each : b.sessions) {
       if (interference == 1) each.drain();
       if (interference == 2) each.abort();
-      if (interference == 3) each.drain(0);
+      if (interference == 3) each.drain({.code = 0});
     }
   });
 

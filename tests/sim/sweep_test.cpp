@@ -532,7 +532,7 @@ TEST_CASE("sweep: a session is aborted or drained at every step") {
         sweep(forwarding(scenarios[i], streams),
               [politely](trial& t) {
                 for (const auto& each : t.sessions()) {
-                  if (politely) each.drain(1012, "restart");
+                  if (politely) each.drain({.code = 1012, .reason = "restart"});
                   else each.abort();
                 }
               },

@@ -389,7 +389,7 @@ TEST_CASE("boundary_wait bounds the wait for the end of a frame before a drain")
       b.backend().send(whole.substr(0, 50));
       b.w.run_for(1s);
       const auto drained = b.w.now();
-      b.sessions.at(0).drain(1001, "bye");
+      b.sessions.at(0).drain({.reason = "bye"});
       b.w.run_for(3s);
       CHECK(b.client_got() == whole.substr(0, 50));
       if (completes) {
@@ -419,7 +419,7 @@ TEST_CASE("close_wait ends early when the peer answers the Close") {
     tunnel_bench b(streams);
     b.establish();
     const auto drained = b.w.now();
-    b.sessions.at(0).drain(4001);
+    b.sessions.at(0).drain({.code = 4001});
     b.w.run_for(1s);
     b.client->send(close_frame(4001, from_client));
     b.backend().send(close_frame(4001, from_server));

@@ -221,11 +221,11 @@ TEST_CASE("drain closes both sides politely, abort at once, and a handle outlive
       b.w.run_for(1s);
       const auto head = b.client->received.size();
       auto session = b.sessions.at(0);
-      CHECK(session.stats().bytes_from_upstream == text("hi", server).size());
+      CHECK(session.stats().from_upstream.bytes == text("hi", server).size());
       CHECK(session.client() == "192.0.2.1");
       CHECK(session.backend()->name() == "b1:1000");
       const auto asked = b.w.now();
-      if (politely) session.drain(1012, "restart");
+      if (politely) session.drain({.code = 1012, .reason = "restart"});
       else session.abort();
       CHECK_FALSE(b.end.ended());
       b.w.run_for(1s);

@@ -115,20 +115,17 @@ class gateway {
   /// Takes over a listening descriptor (from a service manager).
   void listen_on(int descriptor);
 
-  /// No new connections, and no further request on the present ones. Tunnels get Close frames with this code,
-  /// spread evenly over `spread`; code 0: they are left alone. What is still open after `deadline` (zero: no
-  /// deadline) is closed. `done` is called once nothing is left. A second call only brings the deadline forward.
-  struct drain_options {
-    duration deadline = std::chrono::seconds(30);
-    duration spread = duration::zero();
-    std::uint16_t code = 1001;
-    std::string reason{};
-  };
+  /// No new connections, and no further request on the present ones. Tunnels get Close frames, spread over
+  /// `spread`; code 0: they are left alone. What is still open after `deadline` (zero: no deadline) is closed.
+  /// `done` is called once nothing is left. A second call only brings the deadline forward.
+  using drain_options = wsproxy::drain_options;
   void drain(const drain_options& options, std::function<void()> done = {});
   /// Closes everything now.
   void stop();
 
   gateway_stats stats() const;
+  /// Its live tunnels: to list them, to drain those of one backend.
+  session_registry sessions() const;
 
  private:
   class state;

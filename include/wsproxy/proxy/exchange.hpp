@@ -14,6 +14,7 @@
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/session.hpp>
+#include <wsproxy/proxy/session_registry.hpp>
 #include <wsproxy/upstream/backend.hpp>
 #include <wsproxy/websocket/handshake.hpp>
 
@@ -54,7 +55,10 @@ struct exchange {
   std::optional<std::string> hash_key{};
   /// Null: a route with every default.
   std::shared_ptr<const route> how{};
-  /// Called once, when the 101 has been handed to the downstream connection; on the exchange's executor.
+  /// Where its tunnel is listed while it lives.
+  std::optional<session_registry> sessions{};
+  /// Called once, when the 101 has been handed to the downstream connection (of async_tunnel: when the tunnel
+  /// begins); on the exchange's executor.
   std::function<void(session_handle)> on_established{};
   /// Clock, timers and randomness; null: those of the stream's execution context.
   environment* world = nullptr;

@@ -70,6 +70,8 @@ template <readiness_stream Stream> class leg<Stream> {
   void attach(Stream& s) noexcept { stream_ = &s; }
   Stream& stream() noexcept { return *stream_; }
   bool idle() const noexcept { return unsent_.empty(); }
+  /// Bytes that were written and are not taken yet.
+  std::size_t waiting() const noexcept { return unsent_.unsent().size(); }
   void discard() noexcept { unsent_.clear(); }
 
   /// handler(error_code, size_t): then take_read.
@@ -128,6 +130,7 @@ template <async_stream Stream> requires(!readiness_stream<Stream>) class leg<Str
   void attach(Stream& s) noexcept { stream_ = &s; }
   Stream& stream() noexcept { return *stream_; }
   bool idle() const noexcept { return unsent_.empty() && flying_.empty(); }
+  std::size_t waiting() const noexcept { return unsent_.unsent().size() + flying_.unsent().size(); }
   void discard() noexcept { unsent_.clear(); }  // what is flying belongs to the pending write
 
   template <class Handler> void start_read(Handler&& handler) {

@@ -5,6 +5,7 @@
 // protocol: it reads, writes, dials, closes and keeps time as the machines say.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -26,6 +27,13 @@
 
 namespace wsproxy::detail {
 
+/// What a tunnel is told of the exchange it comes from, so that it can be seen from outside.
+struct session_start {
+  std::string client;
+  std::optional<session_registry> sessions;
+  std::function<void(session_handle)> on_established;
+};
+
 /// What an accepted 101 leaves behind; the material of `switched`.
 template <class Up> struct switch_state {
   response_head response;
@@ -34,6 +42,7 @@ template <class Up> struct switch_state {
   lease held;
   std::shared_ptr<const route> how;
   environment* world = nullptr;
+  session_start session{};
 };
 
 struct switched_access {
@@ -87,7 +96,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     begin_tunnel(is_websocket, is_websocket ? negotiated_rsv(up.response.fields) : std::uint8_t{0});
   }
   ~relay_op() {
-    if (record_) record_->detach();
+    if (record_) record_->abandon();
   }
 
   void start_exchange() {
@@ -96,9 +105,10 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     run();
   }
   /// The early bytes go through the tunnel like all others.
-  void start_tunnel(const std::string& early_down, const std::string& early_up) {
+  void start_tunnel(const std::string& early_down, const std::string& early_up, session_start& session) {
     if (this->finishing()) return;
     began_ = established_ = this->now();
+    begin_session(session);
     if constexpr (has_down) {
       feed<side::upstream>(early_up);
       feed<side::downstream>(early_down);
@@ -124,17 +134,21 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     }
     run();
   }
-  void drain_session(std::uint16_t code, std::string_view reason) override {
-    base::enter(this->shared_from_this(), [&](relay_op&) {
-      tunnel_->drain(code, reason, this->now());
-      run();
+  void drain_session(const drain_order& order) override {
+    command([&] {
+      const auto time = this->now();
+      tunnel_->plan_drain(order.code, order.reason, time + order.earliest, time + order.latest,
+                          order.deadline > duration::zero() ? time + order.deadline : time_point::max(), time);
     });
   }
+  void close_session(std::uint16_t code, std::string_view reason) override {
+    command([&] { tunnel_->close(end_cause::closed, code, reason, this->now()); });
+  }
   void abort_session() override {
-    base::enter(this->shared_from_this(), [this](relay_op&) {
-      tunnel_->abort(errc::cancelled);
-      run();
-    });
+    command([this] { tunnel_->abort(errc::cancelled); });
+  }
+  session_stats numbers() const noexcept override {
+    return {numbers_from(side::downstream), numbers_from(side::upstream)};
   }
   auto take_result() {
     if constexpr (has_down) return make_result();
@@ -152,6 +166,13 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
   template <side S> using stream_of = std::conditional_t<S == side::upstream, Up, Down>;
   template <side S> static constexpr std::size_t at = S == side::upstream;
+
+  template <class Act> void command(Act act) {
+    base::enter(this->shared_from_this(), [&](relay_op&) {
+      act();
+      run();
+    });
+  }
 
   // ---- Events: each tells the machine, then run() performs what it wishes.
 
@@ -213,7 +234,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
         taken = tunnel_->on_read(S, bytes, out, time);
         write<opposite(S)>(out);
         bytes = bytes.subspan(taken);
-        if (record_) note<S>(time);
       }
     }
   }
@@ -394,7 +414,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
   template <side S> void tell_backlog(bool waiting) {
     if (exchange_) exchange_->machine.on_backlog(S, waiting, this->now());
-    else tunnel_->on_backlog(S, waiting, this->now());
+    else tunnel_->on_backlog(S, waiting ? leg_of<S>().waiting() : 0, this->now());
   }
 
   template <side S> void close() {
@@ -426,10 +446,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     established_ = partial.established;
     begin_tunnel(true, negotiated_rsv(machine.response().fields));
     auto& what = machine.what();
-    if (what.on_established) {
-      record_ = std::make_shared<session_record>(this->io_executor(), *this, what.client, lease_.backend(), established_);
-      what.on_established(session_handle(record_));
-    }
+    auto session = session_of(what);
+    begin_session(session);
     feed<side::downstream>(what.early);
     if (machine.downstream_ended()) on_read_end<side::downstream>(asio::error::eof);
   }
@@ -439,12 +457,22 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     tell_initial_backlog<side::upstream>();
   }
   template <side S> void tell_initial_backlog() {
-    if (!leg_of<S>().idle()) tunnel_->on_backlog(S, true, this->now());
+    if (!leg_of<S>().idle()) tunnel_->on_backlog(S, leg_of<S>().waiting(), this->now());
   }
-  template <side S> void note(time_point time) {
-    auto& bytes = S == side::downstream ? record_->bytes_from_client : record_->bytes_from_upstream;
-    bytes.store(tunnel_->from(S).bytes(), std::memory_order_relaxed);
-    record_->last_heard.store(time.time_since_epoch().count(), std::memory_order_relaxed);
+  session_flow numbers_from(side s) const noexcept {
+    const auto& from = tunnel_->from(s);
+    const side to = opposite(s);
+    return {from.bytes(),        from.frames_seen(),        from.messages(),       tunnel_->heard(s),
+            tunnel_->parked(to), tunnel_->parked_since(to), tunnel_->round_trip(s)};
+  }
+  static session_start session_of(exchange& what) {
+    return {std::move(what.client), std::move(what.sessions), std::move(what.on_established)};
+  }
+  void begin_session(session_start& with) {
+    if (!with.on_established && !with.sessions) return;
+    record_ = session_record::make(this->io_executor(), *this,
+                                   {std::move(with.client), lease_.backend(), how_, established_}, with.sessions);
+    if (with.on_established) with.on_established(session_handle(record_));
   }
 
   // ---- The end.
@@ -452,7 +480,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   // Lets go of everything; settle() delivers when the last inner operation has come back.
   void wind_up() {
     if (!this->finish()) return;
-    if (record_) std::exchange(record_, nullptr)->detach();
+    if (record_) std::exchange(record_, nullptr)->detach(tunnel_->end().cause == end_cause::drained && !tunnel_->end().cut);
     if (exchange_ && exchange_->dialing && !exchange_->stopping) {
       exchange_->stopping = true;
       exchange_->stop_dial.emit(asio::cancellation_type::terminal);
@@ -506,7 +534,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     if (phase == p::switched)
       verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(verdict_early_),
                                                                 std::move(up_), machine.take_lease(), how_,
-                                                                machine.what().world});
+                                                                machine.what().world, session_of(machine.what())});
     else if (phase == p::answered)
       verdict.answer.emplace(machine.take_response(), std::move(verdict_early_), std::move(*up_));
     return verdict;

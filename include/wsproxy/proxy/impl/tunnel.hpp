@@ -18,9 +18,11 @@ struct initiate_tunnel {
     using op = relay_op<Down, no_dialer<Up>, Handler>;
     asio::any_io_executor executor = down->get_executor();
     std::string early_up = std::move(up.early);
+    session_start session = std::move(up.session);
     auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(), std::move(up),
                          is_websocket);
-    op::template launch<&op::start_tunnel>(std::move(self), std::move(early), std::move(early_up));
+    op::template launch<&op::start_tunnel>(std::move(self), std::move(early), std::move(early_up),
+                                             std::move(session));
   }
 };
 

@@ -14,6 +14,7 @@
 #include <wsproxy/error.hpp>
 #include <wsproxy/http/detail/slices.hpp>
 #include <wsproxy/policy.hpp>
+#include <wsproxy/websocket/detail/relaxed.hpp>
 #include <wsproxy/websocket/frame.hpp>
 
 namespace wsproxy::detail {
@@ -76,6 +77,7 @@ class pump {
   /// The rule broken, also when only observing.
   std::string_view violation() const noexcept { return violation_; }
 
+  // These may be read from any thread.
   std::uint64_t bytes() const noexcept { return bytes_; }
   std::uint64_t frames_seen() const noexcept { return frames_; }  ///< without echoes of our pings
   std::uint64_t messages() const noexcept { return messages_; }
@@ -98,9 +100,9 @@ class pump {
   bool is_our_echo(std::string_view payload) noexcept;
 
   frame_tracker tracker_;
-  std::uint64_t bytes_ = 0;
-  std::uint64_t frames_ = 0;
-  std::uint64_t messages_ = 0;
+  relaxed<std::uint64_t> bytes_ = 0;
+  relaxed<std::uint64_t> frames_ = 0;
+  relaxed<std::uint64_t> messages_ = 0;
   std::uint64_t message_size_ = 0;
   std::error_code fault_{};
   std::string_view violation_{};

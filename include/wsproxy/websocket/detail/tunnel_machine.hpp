@@ -2,7 +2,9 @@
 // no I/O, no clock. Whoever performs the wishes holds no `if` about the protocol.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <system_error>
@@ -23,6 +25,7 @@ struct tunnel_end {
   std::error_code error{};
   end_cause cause = end_cause::none;
   side who = side::none;
+  bool cut = false;  // it was aborted, at first or while it was ending
 };
 
 class tunnel_machine {
@@ -50,18 +53,30 @@ class tunnel_machine {
   void on_broken(side which, std::error_code error, time_point now);
   /// Nothing can be written to that side any more; what it still sends is read.
   void on_write_error(side to, std::error_code error, time_point now);
-  /// A write to that side waits (`true`, also after each progress), or all was taken (`false`).
-  void on_backlog(side to, bool waiting, time_point now) noexcept {
-    if (at(to).bye >= farewell::fin_sent) return;
-    at(to).stalled = waiting ? now : time_point::max();
-    moved_ |= waiting;
+  /// So many bytes written to that side wait (told after each progress too), or all was taken (0).
+  void on_backlog(side to, std::size_t waiting, time_point now) noexcept {
+    auto& p = at(to);
+    if (p.bye >= farewell::fin_sent) return;
+    if ((p.parked == 0) != (waiting == 0)) p.parked_since = waiting != 0 ? now : time_point();
+    p.parked = waiting;
+    p.stalled = waiting != 0 ? now : time_point::max();
+    moved_ |= waiting != 0;
   }
   void on_fin_sent(side to, time_point now) noexcept;
   void on_tick(time_point now);
-  /// Close frames to both, then the end; code 0: FIN only.
-  void drain(std::uint16_t code, std::string_view reason, time_point now);
+  /// Close frames to both, then the end; code 0: FIN only. A second one changes nothing.
+  void close(end_cause cause, std::uint16_t code, std::string_view reason, time_point now);
+  void drain(std::uint16_t code, std::string_view reason, time_point now) {
+    close(end_cause::drained, code, reason, now);
+  }
+  /// The same at a moment drawn between the two, and the end at `deadline`. What was planned for earlier stands.
+  void plan_drain(std::uint16_t code, std::string_view reason, time_point earliest, time_point latest,
+                  time_point deadline, time_point now);
   /// The end, at once.
-  void abort(std::error_code error) noexcept { finish(end_cause::aborted, error, side::local); }
+  void abort(std::error_code error) noexcept {
+    finish(end_cause::aborted, error, side::local);
+    end_.cut = true;
+  }
 
   // Wishes.
   bool wants_read(side from) const noexcept { return !at(from).ended; }
@@ -83,8 +98,12 @@ class tunnel_machine {
   bool take_deadline_moved() noexcept { return std::exchange(moved_, false); }
 
   const tunnel_end& end() const noexcept { return end_; }
+  // What these return, and the numbers of a pump, may be read from any thread.
   const pump& from(side s) const noexcept { return at(s).in; }
   time_point heard(side s) const noexcept { return at(s).heard; }
+  /// Bytes that were written to that side and wait, and since when some do.
+  std::size_t parked(side to) const noexcept { return at(to).parked; }
+  time_point parked_since(side to) const noexcept { return at(to).parked_since; }
   /// The last measured time between our ping to that side and its pong; zero if none was.
   duration round_trip(side s) const noexcept { return at(s).round_trip; }
 
@@ -102,16 +121,23 @@ class tunnel_machine {
   enum class pulse : std::uint8_t { none, due, sent };
   struct peer {
     pump in;  // what it sends
-    time_point heard;
+    relaxed<time_point> heard;
     time_point pinged{};  // when the last ping became due, then when it was sent
     time_point stalled = time_point::max();
+    relaxed<time_point> parked_since{};
+    relaxed<std::size_t> parked{};  // bytes it has not taken
     time_point since{};  // when `bye` was entered; for fin_sent, when it began to linger
-    duration round_trip{};
+    relaxed<duration> round_trip{};
     farewell bye = farewell::none;
     pulse beat = pulse::none;
     bool ended = false;   // it sent FIN, or its connection broke
     bool mute = false;    // it takes nothing any more
     bool closed = false;  // its Close was seen
+  };
+
+  struct drain_plan {
+    std::uint16_t code;
+    std::string reason;
   };
 
   peer& at(side s) noexcept { return peers_[s == side::upstream]; }
@@ -128,6 +154,7 @@ class tunnel_machine {
   void enter(side s, farewell, time_point now) noexcept;
   void begin_end(end_cause, std::error_code, side who) noexcept;
   void finish(end_cause, std::error_code, side who) noexcept;
+  void carry_out_plan(time_point now);
   void lost(side which, std::uint16_t code, time_point now);
   bool fire(side s, time_point now);
   template <class Visit>
@@ -140,6 +167,8 @@ class tunnel_machine {
   peer peers_[2];
   time_point half_since_{};
   time_point drain_at_ = time_point::max();
+  time_point end_at_ = time_point::max();
+  std::unique_ptr<drain_plan> plan_;  // null: what is planned is max_lifetime
   tunnel_end end_{};
   std::uint64_t random_;
   bool closing_ = false;  // we are ending it: both sides have their farewell

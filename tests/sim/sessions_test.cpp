@@ -1,0 +1,211 @@
+// Many tunnels at once, seen from outside: the registry, drains over a window, numbers.
+#include <wsproxy/proxy/session_registry.hpp>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <wsproxy/proxy/forward.hpp>
+
+#include "actors.hpp"
+
+using namespace sim;
+using namespace wsproxy;
+
+namespace {
+
+constexpr auto client = frame_sender::client;
+constexpr auto server = frame_sender::server;
+
+// One of many tunnels, with what its client and its host saw of its end.
+struct one {
+  explicit one(stream s) : down(std::move(s)) {}
+  stream down;
+  std::shared_ptr<peer> who{};
+  std::optional<forward_result> result{};
+  std::optional<std::uint16_t> close_code{};
+  time_point closed_at{};
+};
+
+// A world with tunnels to two backends, whose clients and backends answer a Close as they must.
+struct crowd {
+  world w;
+  session_registry live;
+  upstream group{{{.name = "b1:1000"}, {.name = "b2:1000"}}};
+  std::deque<one> all{};
+
+  crowd() {
+    for (const char* name : {"b1:1000", "b2:1000"})
+      w.at(name).on_accept = answering([](peer& self, const request_head& head) {
+        self.send(accepting(head));
+        self.received.clear();
+        self.on_receive = [](peer& again) {
+          const auto seen = read_frames(again.received);
+          if (seen.frames.empty() || seen.frames.back().code != opcode::close || again.over()) return;
+          again.on_receive = nullptr;
+          again.send(seen.frames.back().close_code() == 0 ? std::string() : close_frame(1000, server));
+          again.fin();
+        };
+      });
+  }
+  ~crowd() { w.destroy_context(); }
+
+  void open(std::size_t count, bool answers = true) {
+    for (; count != 0; --count) {
+      auto [down, who] = w.connect<stream>();
+      auto& it = all.emplace_back(std::move(down));
+      it.who = who;
+      who->on_receive = [this, &it, answers](peer& self) {
+        const auto head = self.received.find("\r\n\r\n");
+        if (head == std::string::npos || it.close_code) return;
+        const auto seen = read_frames(std::string_view(self.received).substr(head + 4));
+        if (seen.frames.empty() || seen.frames.back().code != opcode::close) return;
+        it.close_code = seen.frames.back().close_code();
+        it.closed_at = w.now();
+        if (!answers) return;
+        self.send(close_frame(*it.close_code, client));
+        self.fin();
+      };
+      exchange what;
+      what.head = read_request(websocket_request());
+      what.client = "192.0.2." + std::to_string(all.size());
+      what.sessions = live;
+      what.world = &w;
+      async_forward(it.down, group, std::move(what), sim::dialer(w),
+                    [&it](forward_result result) { it.result = std::move(result); });
+    }
+    w.run_for(1s);
+  }
+  std::size_t ended() const {
+    return static_cast<std::size_t>(std::ranges::count_if(all, [](const one& each) { return each.result.has_value(); }));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("A registry counts, lists and finds tunnels from their 101 to their end") {
+  crowd c;
+  CHECK(c.live.count() == 0);
+  c.open(100);
+  CHECK(c.live.count() == 100);
+  const auto sessions = c.live.sessions();
+  REQUIRE(sessions.size() == 100);
+  CHECK(std::ranges::is_sorted(sessions, {}, [](const auto& each) { return each.id(); }));
+  for (const auto& each : sessions) {
+    CHECK(c.live.find(each.id()) == each);
+    CHECK(each.client().starts_with("192.0.2."));
+    CHECK(each.route() == route::make());
+    CHECK(each.established() > time_point());
+  }
+  CHECK(c.live.find(sessions.back().id() + 1).id() == 0);
+  CHECK(session_registry().find(sessions.front().id()).id() == 0);
+
+  sessions[7].abort();
+  c.all[20].who->reset();
+  c.w.run_for(20s);
+  CHECK(c.live.count() == 98);
+  CHECK(c.live.find(sessions[7].id()).id() == 0);
+  CHECK_FALSE(sessions[7].alive());
+  CHECK(sessions[7].client() != "");  // what it was is still known
+}
+
+TEST_CASE("A tunnel that goes with its context leaves the registry, and a drain that waits for it") {
+  crowd c;
+  c.open(3);
+  bool done = false;
+  const auto watch = c.live.drain({.spread = 10s}, [&] { done = true; });
+  CHECK(watch.progress().left() == 3);
+  c.w.destroy_context();
+  CHECK(c.live.count() == 0);
+  CHECK(watch.progress().ended == 3);
+  CHECK_FALSE(done);
+}
+
+TEST_CASE("The tunnels of one backend are drained evenly over the window, and it is seen how far that is") {
+  crowd c;
+  c.open(200);
+  const auto old = c.group.backends().front();
+  const auto of_old = [&](const session_handle& each) { return each.backend() == old; };
+  const auto begun = c.w.now();
+  int done = 0;
+  const auto watch = c.live.drain_if(of_old, {.spread = 5s, .code = 1012, .reason = "moved"}, [&] { ++done; });
+  CHECK(watch.progress().matched == 100);
+  CHECK(watch.progress().left() == 100);
+  c.w.run_until(begun + 2500ms);
+  CHECK(watch.progress().drained >= 48);
+  CHECK(watch.progress().drained <= 51);
+  CHECK(done == 0);
+  c.w.run_until(begun + 6s);
+  CHECK(watch.progress().drained == 100);
+  CHECK(watch.progress().left() == 0);
+  CHECK(done == 1);
+  CHECK(c.live.count() == 100);
+
+  std::array<int, 10> tenths{};
+  std::size_t in_step = 0;
+  for (const auto& each : c.all) {
+    if (!each.result) continue;
+    CHECK(each.result->cause == end_cause::drained);
+    CHECK(each.result->who == side::local);
+    CHECK_FALSE(each.result->error);
+    CHECK(each.result->backend == old);
+    CHECK(each.close_code == 1012);
+    const auto after = each.closed_at - begun;
+    ++tenths.at(static_cast<std::size_t>(after / 500ms));
+    in_step += after % 50ms == 1ms;  // where it would be without jitter
+  }
+  for (const int each : tenths) {
+    CHECK(each >= 9);
+    CHECK(each <= 11);
+  }
+  CHECK(in_step < 20);
+}
+
+TEST_CASE("A deadline cuts what a drain has not ended") {
+  crowd c;
+  c.open(10, false);
+  int done = 0;
+  const auto begun = c.w.now();
+  const auto watch = c.live.drain({.deadline = 3s, .spread = 6s}, [&] { ++done; });
+  c.w.run_until(begun + 3s);
+  CHECK(c.ended() == 10);
+  CHECK(done == 1);
+  CHECK(watch.progress().drained == 0);
+  CHECK(watch.progress().ended == 10);
+  // Those that had no Close yet were aborted; the others were drained and cut.
+  for (const auto& each : c.all) {
+    const bool told = each.close_code.has_value();
+    CHECK(each.result->cause == (told ? end_cause::drained : end_cause::aborted));
+  }
+}
+
+TEST_CASE("Of two drains the earlier Close is sent, both see the end, and a drain of none is done at once") {
+  crowd c;
+  c.open(1);
+  int done = 0;
+  const auto begun = c.w.now();
+  const auto late = c.live.drain({.spread = 100min, .code = 1012}, [&] { done += 1; });
+  const auto soon = c.live.drain({.code = 4000}, [&] { done += 10; });
+  c.w.run_until(begun + 1s);
+  CHECK(c.all[0].close_code == 4000);
+  CHECK(late.progress().drained == 1);
+  CHECK(soon.progress().drained == 1);
+  CHECK(done == 11);
+  c.live.drain({}, [&] { done += 100; });
+  CHECK(done == 111);
+}
+
+TEST_CASE("Chosen sessions are closed with a code of the host's, and the result says that it was so") {
+  crowd c;
+  c.open(4);
+  CHECK(c.live.close_if([](const session_handle& each) { return each.client() == "192.0.2.2"; }, 1008, "expired") == 1);
+  c.w.run_for(1s);
+  CHECK(c.live.count() == 3);
+  const auto& closed = c.all[1];
+  REQUIRE(closed.result);
+  CHECK(closed.close_code == 1008);
+  CHECK(closed.result->cause == end_cause::closed);
+  CHECK(closed.result->who == side::local);
+}
