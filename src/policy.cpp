@@ -23,6 +23,7 @@ void validate(const timeouts& times) {
   require_not_negative(times.connect, "timeouts::connect");
   require_not_negative(times.response, "timeouts::response");
   require_not_negative(times.send_stall, "timeouts::send_stall");
+  require_not_negative(times.upstream_send_stall, "timeouts::upstream_send_stall");
   require_not_negative(times.idle, "timeouts::idle");
   require_not_negative(times.half_close, "timeouts::half_close");
   require_not_negative(times.max_lifetime, "timeouts::max_lifetime");

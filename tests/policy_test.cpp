@@ -17,7 +17,7 @@ TEST_CASE("the defaults and zero everywhere are valid") {
   CHECK_NOTHROW(validate(heartbeat{}));
   timeouts off;
   off.client_head = off.keep_alive = off.client_body = off.connect = off.response = off.send_stall =
-      off.idle = 0s;
+      off.upstream_send_stall = off.idle = 0s;
   off.half_close = off.boundary_wait = off.close_wait = off.linger = 0s;
   CHECK_NOTHROW(validate(off));
   heartbeat none;
@@ -32,6 +32,7 @@ TEST_CASE("a negative time is refused by the name of its member") {
                                                                   {&timeouts::connect, "connect"},
                                                                   {&timeouts::response, "response"},
                                                                   {&timeouts::send_stall, "send_stall"},
+                                                                  {&timeouts::upstream_send_stall, "upstream_send_stall"},
                                                                   {&timeouts::idle, "idle"},
                                                                   {&timeouts::half_close, "half_close"},
                                                                   {&timeouts::max_lifetime, "max_lifetime"},

@@ -33,10 +33,9 @@ void settings::inherit(const settings& outer) {
 settings settings::defaults() {
   using namespace std::chrono_literals;
   settings s;
-  s.proxy_connect_timeout = s.proxy_read_timeout = 60s;
-  s.client_body_timeout = s.client_header_timeout = 60s;
+  s.proxy_connect_timeout = s.proxy_read_timeout = s.proxy_send_timeout = 60s;
+  s.client_body_timeout = s.client_header_timeout = s.send_timeout = 60s;
   s.keepalive_timeout = 75s;
-  // proxy_send_timeout and send_timeout stay unset: one timer of ours is both (see loader.cpp).
   s.client_max_body_size = 1u << 20;
   s.large_client_header_buffers = {4, 8 * 1024};
   s.drop_unusual_names = true;

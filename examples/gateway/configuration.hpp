@@ -102,8 +102,8 @@ struct branch {
   std::size_t variable = 0;
   text_template value{};
   std::optional<pattern> expression{};
-  program then{};
-  std::unique_ptr<place> inside{};  ///< null in a server
+  program then;
+  std::unique_ptr<place> inside;  ///< null in a server
 };
 struct instruction {
   std::variant<assignment, answer, stop, branch> what;

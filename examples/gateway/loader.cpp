@@ -204,13 +204,6 @@ void check_files(draft& all) {
 
 // ---- Routes
 
-/// One timer of ours is both of nginx's: the smaller of those that the file sets.
-wsproxy::duration send_stall(const settings& s) {
-  if (s.proxy_send_timeout && s.send_timeout) return std::min(*s.proxy_send_timeout, *s.send_timeout);
-  if (s.proxy_send_timeout) return *s.proxy_send_timeout;
-  return s.send_timeout.value_or(std::chrono::seconds(60));
-}
-
 std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
   wsproxy::route r;
   auto& t = r.tunnel.timeouts;
@@ -219,7 +212,8 @@ std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
   t.client_body = *s.client_body_timeout;
   t.connect = *s.proxy_connect_timeout;
   t.response = t.idle = *s.proxy_read_timeout;
-  t.send_stall = send_stall(s);
+  t.send_stall = *s.send_timeout;
+  t.upstream_send_stall = *s.proxy_send_timeout;
   r.tunnel.limits.request_body = *s.client_max_body_size;
   r.failover.on = *s.next_upstream;
   r.failover.tries = *s.next_upstream_tries;
@@ -245,7 +239,7 @@ void take_early_limits(draft& all) {
   t.client_head = *s.client_header_timeout;
   t.keep_alive = *s.keepalive_timeout;
   t.client_body = *s.client_body_timeout;
-  t.send_stall = s.send_timeout.value_or(std::chrono::seconds(60));
+  t.send_stall = *s.send_timeout;
   for (const auto& server : all.config.servers) {
     const auto& other = server->here.set;
     if (other.client_header_timeout != s.client_header_timeout || other.keepalive_timeout != s.keepalive_timeout ||

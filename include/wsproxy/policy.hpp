@@ -31,9 +31,10 @@ struct timeouts {
   /// The request was sent and the upstream is silent; each read restarts it.
   /// Before the response head: next backend, else 504; inside the body: both sides are closed. [proxy_read_timeout]
   duration response = std::chrono::seconds(60);
-  /// A write waits and the peer takes nothing; progress restarts it; both sides are closed.
-  /// [send_timeout, proxy_send_timeout]
+  /// A write to the client waits and it takes nothing; progress restarts it; both sides are closed. [send_timeout]
   duration send_stall = std::chrono::seconds(60);
+  /// The same of a write to the upstream; before the response head: next backend, else 504. [proxy_send_timeout]
+  duration upstream_send_stall = std::chrono::seconds(60);
   /// A tunnel on which neither side sent a byte; bytes we write do not count; both sides are closed.
   /// [proxy_read_timeout, which in a tunnel is renewed by either direction]
   duration idle = std::chrono::seconds(60);

@@ -410,7 +410,7 @@ time_point exchange_machine::deadline() const noexcept {
   };
   wait(down_stalled_, t.send_stall);
   if (phase_ >= step::switched) return first;
-  wait(up_stalled_, t.send_stall);
+  wait(up_stalled_, t.upstream_send_stall);
   if (phase_ == step::dialing) wait(since_, t.connect);
   const bool body_awaited = connected_ && !request_complete() && up_stalled_ == time_point::max();
   if (body_awaited) wait(body_since_, t.client_body);
@@ -429,7 +429,7 @@ void exchange_machine::on_tick(time_point now) {
   if (due(down_stalled_, t.send_stall))
     return finish(end_cause::timeout, errc::send_stall_timeout, side::downstream, 0);
   if (phase_ == step::dialing) return attempt_failed(errc::connect_timeout, retry::timeout, now);
-  if (due(up_stalled_, t.send_stall)) {
+  if (due(up_stalled_, t.upstream_send_stall)) {
     if (phase_ == step::asking) return attempt_failed(errc::send_stall_timeout, retry::timeout, now);
     return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, 0);
   }

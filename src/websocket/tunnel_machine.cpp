@@ -260,7 +260,8 @@ void tunnel_machine::each_side_timer(side s, Visit visit) const {
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
   const bool stalled = p.stalled != time_point::max();
-  if (stalled && t.send_stall > duration::zero()) visit(p.stalled, t.send_stall, errc::send_stall_timeout);
+  const auto patience = s == side::upstream ? t.upstream_send_stall : t.send_stall;
+  if (stalled && patience > duration::zero()) visit(p.stalled, patience, errc::send_stall_timeout);
   switch (p.bye) {
   case farewell::none:
     if (!is_pinged(s)) break;

@@ -44,7 +44,8 @@ TEST_CASE("the seed configuration's times become the route's timers") {
   CHECK(t.connect == 4s);
   CHECK(t.response == 60s);
   CHECK(t.idle == 60s);
-  CHECK(t.send_stall == 12s);
+  CHECK(t.upstream_send_stall == 12s);
+  CHECK(t.send_stall == 60s);
 }
 
 TEST_CASE("the seed configuration spreads clients over its backends as nginx does") {

@@ -295,7 +295,7 @@ TEST_CASE("a backend that goes or stalls inside its answer's body") {
 
 TEST_CASE("a backend that goes or stalls while the request's body is sent") {
   const auto what = GENERATE(act::reset, act::fin, act::stall);
-  proxy p(with({.send_stall = 300ms}));
+  proxy p(with({.upstream_send_stall = 300ms}));
   auto client = p.client();
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 67108864\r\n\r\n");
   auto backend = p.backend.accept();

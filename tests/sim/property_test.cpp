@@ -216,7 +216,7 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
   t.connect = 2s;
   t.response = 5s;
   t.idle = t.half_close = d.one_of({5s, 60s});
-  t.send_stall = d.one_of({2s, 60s});
+  t.send_stall = t.upstream_send_stall = d.one_of({2s, 60s});
   if (d.chance(40)) b.how.tunnel.heartbeat = {.interval = d.one_of({100ms, 1000ms}), .timeout = d.one_of({500ms, 5000ms})};
   if (d.chance(20)) t.max_lifetime = 2s;
   b.how.tunnel.frames = d.one_of({frames::off, frames::observe, frames::observe, frames::enforce});

@@ -176,6 +176,7 @@ TEST_CASE("send_stall ends a client that takes nothing of its response, and prog
       bench b;
       b.streams = streams;
       b.how.tunnel.timeouts.send_stall = 5s;
+      b.how.tunnel.timeouts.upstream_send_stall = 1s;
       b.how.tunnel.timeouts.response = 2s;
       b.request = get;
       b.client_link.capacity = 1000;
@@ -204,11 +205,12 @@ TEST_CASE("send_stall ends a client that takes nothing of its response, and prog
   }
 }
 
-TEST_CASE("send_stall ends a backend that takes nothing of its request") {
+TEST_CASE("upstream_send_stall ends a backend that takes nothing of its request") {
   for (const auto streams : every_tier) {
     bench b;
     b.streams = streams;
-    b.how.tunnel.timeouts.send_stall = 5s;
+    b.how.tunnel.timeouts.upstream_send_stall = 5s;
+    b.how.tunnel.timeouts.send_stall = 1s;
     b.how.tunnel.timeouts.client_body = b.how.tunnel.timeouts.response = 2s;
     b.request = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n" + std::string(9000, 'x');
     b.b1().link.capacity = 1000;
@@ -267,11 +269,15 @@ TEST_CASE("half_close takes over from idle when one side has sent FIN, and the o
   }
 }
 
-TEST_CASE("send_stall ends a tunnel whose one side takes nothing") {
+TEST_CASE("send_stall and upstream_send_stall end a tunnel whose one side takes nothing") {
   for (const auto streams : every_tier) {
     for (const bool client_stalls : {false, true}) {
       CAPTURE(static_cast<int>(streams), client_stalls);
-      tunnel_bench b(streams, [](route& how) { how.tunnel.timeouts.send_stall = 5s; });
+      tunnel_bench b(streams, [&](route& how) {
+        auto& t = how.tunnel.timeouts;
+        (client_stalls ? t.send_stall : t.upstream_send_stall) = 5s;
+        (client_stalls ? t.upstream_send_stall : t.send_stall) = 1s;
+      });
       b.client_link.capacity = b.b1().link.capacity = 1000;
       b.establish();
       auto& slow = client_stalls ? *b.client : b.backend();
@@ -468,7 +474,7 @@ TEST_CASE("linger bounds the wait for a client's FIN behind an answer") {
 TEST_CASE("Timers that are off never fire") {
   bench b;
   b.how.tunnel.timeouts = {.client_head = 0s, .keep_alive = 0s, .client_body = 0s, .connect = 0s, .response = 0s,
-                           .send_stall = 0s, .idle = 0s, .half_close = 0s};
+                           .send_stall = 0s, .upstream_send_stall = 0s, .idle = 0s, .half_close = 0s};
   b.b1().delay = 1h;
   b.b1().on_accept = answering([&](peer& p, const request_head& head) {
     b.w.after(1h, [&p, head] { p.send(accepting(head)); });

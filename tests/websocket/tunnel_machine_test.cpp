@@ -212,7 +212,7 @@ class rig {
 // No timer but those that a test sets.
 tunnel_policy quiet() {
   tunnel_policy p;
-  p.timeouts.idle = p.timeouts.half_close = p.timeouts.send_stall = 0s;
+  p.timeouts.idle = p.timeouts.half_close = p.timeouts.send_stall = p.timeouts.upstream_send_stall = 0s;
   return p;
 }
 tunnel_policy beating(duration interval, duration timeout) {
@@ -396,10 +396,10 @@ TEST_CASE("an earlier half_close deadline is announced") {
 
 // ---- send_stall
 
-TEST_CASE("send_stall closes both sides and names the one that takes nothing") {
+TEST_CASE("send_stall and upstream_send_stall close both sides and name the one that takes nothing") {
   for (const auto slow : both) {
     auto p = quiet();
-    p.timeouts.send_stall = 60s;
+    (slow == down ? p.timeouts.send_stall : p.timeouts.upstream_send_stall) = 60s;
     rig r(p);
     r.stall(slow);
     r.read(opposite(slow), text(opposite(slow), std::string(1000, 'x')));
@@ -1309,7 +1309,7 @@ struct script {
     if (one_in(2)) policy.heartbeat.interval = 300ms + time(5000);
     policy.heartbeat.timeout = time(8000);
     if (one_in(8)) policy.heartbeat.downstream = false;
-    t.idle = t.half_close = t.send_stall = 0s;
+    t.idle = t.half_close = t.send_stall = t.upstream_send_stall = 0s;
     if (calm) {
       policy.heartbeat.timeout = 0s;
       return;
@@ -1317,6 +1317,7 @@ struct script {
     t.idle = time(60000);
     t.half_close = time(20000);
     t.send_stall = time(20000);
+    t.upstream_send_stall = time(20000);
     if (one_in(4)) t.max_lifetime = time(100000);
     t.max_lifetime_jitter = one_in(2) ? 0.5 : 0;
     if (one_in(4)) policy.limits.frame = 90;
