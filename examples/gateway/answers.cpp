@@ -50,9 +50,21 @@ std::string absolute(std::string_view location, const place& where, const evalua
   return result + text;
 }
 
+/// The second time of keepalive_timeout, where the connection is going to be kept.
+void append_keep_alive(wsproxy::fields& out, const place& where, const evaluation& e) {
+  const auto told = *where.set.keepalive_header;
+  const auto& asked = e.head.fields;
+  const bool kept = e.head.version == wsproxy::http_version::http_1_1 ? !asked.has_token("Connection", "close")
+                                                                      : asked.has_token("Connection", "keep-alive");
+  if (told.count() == 0 || !kept || !may_keep_alive(where.set, e.state)) return;
+  out.add("Keep-Alive", "timeout=" + std::to_string(told.count() / 1000));
+}
+
 wsproxy::respond make_answer(int status, std::string_view type, std::string body, std::string_view location,
                              const place& where, evaluation& e) {
   wsproxy::respond result{.status = status, .extra = {}, .body = std::move(body), .close = ends_connection(status)};
+  result.close = result.close || !may_keep_alive(where.set, e.state);
+  result.how = where.plain;
   result.extra.add("Server", software);
   result.extra.add("Date", http_date(std::time(nullptr)));
   if (status == 204 || status == 304) result.body.clear();
@@ -64,6 +76,7 @@ wsproxy::respond make_answer(int status, std::string_view type, std::string body
   e.response = &head;
   append_added_fields(result.extra, status, where, e);
   e.response = nullptr;
+  if (!result.close) append_keep_alive(result.extra, where, e);
   return result;
 }
 
@@ -129,6 +142,10 @@ std::string safe_field_value(std::string_view text) {
   return result;
 }
 
+bool may_keep_alive(const settings& set, const request_state& state) noexcept {
+  return set.keepalive_timeout->count() != 0 && state.request < *set.keepalive_requests;
+}
+
 bool gets_added_fields(int status) noexcept {
   static constexpr std::array statuses{200, 201, 204, 206, 301, 302, 303, 304, 307, 308};
   return std::ranges::find(statuses, status) != statuses.end();
@@ -180,6 +197,7 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
   e.response = &head;  // with the upstream's fields, for $upstream_http_NAME
   append_added_fields(out, head.status, where, e);
   e.response = nullptr;
+  if (head.status != 101) append_keep_alive(out, where, e);
   head.fields = std::move(out);
 }
 

@@ -18,6 +18,9 @@ std::string safe_field_value(std::string_view);
 /// True for the statuses that add_header without `always` is for.
 bool gets_added_fields(int status) noexcept;
 
+/// Whether the connection may be kept after the request. [keepalive_timeout 0, keepalive_requests]
+bool may_keep_alive(const settings&, const request_state&) noexcept;
+
 /// A page for a status; `why` is a sentence for people, or empty.
 wsproxy::respond make_page(int status, std::string_view why, const place&, evaluation&);
 /// What `return` says.

@@ -116,6 +116,7 @@ void apply_one(scope& in, const directive& d, std::map<const rule*, position>& s
   if (found->how == how::ignored) {
     if (in.all.warned.insert(found->name).second)
       in.report().warning(d.at(), quote(d.name()) + " is ignored: it has no effect here");
+    if (found->act != nullptr) found->act(in, d);
     return;
   }
   if (!check_shape(in, d, *found)) return;

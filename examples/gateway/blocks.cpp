@@ -77,11 +77,11 @@ bool read_location_name(scope& in, const directive& d, location_block& fresh) {
   return fresh.expression.has_value();
 }
 
-void report_duplicate(scope& in, const location_block& fresh) {
+void report_duplicate(scope& in, const location_block& fresh, const location_list& siblings) {
   const auto same = [](kind a, kind b) { return (a == kind::prefix_final ? kind::prefix : a) ==
                                                 (b == kind::prefix_final ? kind::prefix : b); };
-  if (fresh.is == kind::regex) return;
-  for (const auto& other : in.server->locations)
+  if (fresh.is == kind::regex || fresh.is == kind::named) return;
+  for (const auto& other : siblings)
     if (same(other->is, fresh.is) && other->name == fresh.name) {
       in.report().error(fresh.at, "duplicate location \"" + fresh.name + "\"; the first is on line " +
                                       std::to_string(other->at.line));
@@ -89,25 +89,34 @@ void report_duplicate(scope& in, const location_block& fresh) {
     }
 }
 
+/// What nginx demands of a location inside a location.
+void check_nesting(scope& in, const location_block& fresh) {
+  const auto& outer = *in.location;
+  const auto fail = [&](const std::string& why) {
+    in.report().error(fresh.at, "location \"" + fresh.name + "\" " + why + " location \"" + outer.name + "\"");
+  };
+  if (outer.is == kind::exact) return fail("cannot be inside the exact");
+  if (outer.is == kind::named) return fail("cannot be inside the named");
+  if (fresh.is == kind::named) return fail("is named and belongs into the server, not into");
+  if (fresh.is != kind::regex && !fresh.name.starts_with(outer.name)) fail("is outside");
+}
+
 }  // namespace
 
 void location(scope& in, const directive& d) {
-  if (in.location != nullptr) {
-    in.report().error(d.at(), "a location inside a location is not supported: write them side by side");
-    return;
-  }
   auto fresh = std::make_unique<location_block>();
   fresh->at = d.at();
   const bool named = read_location_name(in, d, *fresh);
-  if (named) report_duplicate(in, *fresh);
+  auto& siblings = in.location != nullptr ? in.location->locations : in.server->locations;
+  if (named) report_duplicate(in, *fresh, siblings);
+  if (named && in.location != nullptr) check_nesting(in, *fresh);
   scope inside{in.all, in_location};
   inside.set = &fresh->here.set;
   inside.here = &fresh->here;
   inside.server = in.server;
   inside.location = fresh.get();
   inside.rewrite = &fresh->rewrite;
-  auto& kept = in.server->locations;
-  kept.push_back(std::move(fresh));
+  siblings.push_back(std::move(fresh));
   apply(inside, d.children);
 }
 

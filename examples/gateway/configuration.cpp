@@ -1,5 +1,7 @@
 #include "configuration.hpp"
 
+#include <wsproxy/http/fields.hpp>
+
 namespace wsproxy_gateway {
 
 namespace {
@@ -9,6 +11,7 @@ constexpr auto inherited() {
   using s = settings;
   return std::tuple(&s::proxy_connect_timeout, &s::proxy_read_timeout, &s::proxy_send_timeout, &s::send_timeout,
                     &s::client_body_timeout, &s::client_header_timeout, &s::keepalive_timeout,
+                    &s::keepalive_header, &s::keepalive_requests,
                     &s::client_max_body_size, &s::large_client_header_buffers, &s::proxy_buffer_size,
                     &s::drop_unusual_names, &s::next_upstream, &s::next_upstream_tries, &s::next_upstream_timeout,
                     &s::proxy_http_version, &s::proxy_set_header, &s::add_header, &s::proxy_redirect,
@@ -36,6 +39,8 @@ settings settings::defaults() {
   s.proxy_connect_timeout = s.proxy_read_timeout = s.proxy_send_timeout = 60s;
   s.client_body_timeout = s.client_header_timeout = s.send_timeout = 60s;
   s.keepalive_timeout = 75s;
+  s.keepalive_header = 0s;
+  s.keepalive_requests = 1000;
   s.client_max_body_size = 1u << 20;
   s.large_client_header_buffers = {4, 8 * 1024};
   s.drop_unusual_names = true;
@@ -98,9 +103,45 @@ const server_block* virtual_hosts::find(std::string_view host_name, request_stat
   return fallback();
 }
 
+const virtual_hosts& configuration::hosts_at(std::size_t listener, std::string_view local) const {
+  const auto& all = listeners.at(listener).hosts;
+  for (const auto& one : all)
+    if (!one.host.empty() && one.host == local) return one;
+  return all.back();
+}
+
+namespace {
+
+void collect(const program& list, std::vector<place*>& out) {
+  for (const auto& one : list)
+    if (const auto* test = std::get_if<branch>(&one.what)) {
+      if (test->inside) out.push_back(test->inside.get());
+      collect(test->then, out);
+    }
+}
+
+void collect(const location_list& list, std::vector<place*>& out) {
+  for (const auto& one : list) {
+    out.push_back(&one->here);
+    collect(one->rewrite, out);
+    collect(one->locations, out);
+  }
+}
+
+}  // namespace
+
+std::vector<place*> configuration::places() const {
+  std::vector<place*> result;
+  for (const auto& server : servers) {
+    result.push_back(&server->here);
+    collect(server->locations, result);
+  }
+  return result;
+}
+
 std::optional<std::size_t> configuration::find_upstream(std::string_view name) const {
   for (std::size_t i = 0; i != upstreams.size(); ++i)
-    if (upstreams[i].name == name) return i;
+    if (wsproxy::iequals(upstreams[i].name, name)) return i;
   return std::nullopt;
 }
 

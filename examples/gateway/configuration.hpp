@@ -43,11 +43,14 @@ struct log_file {
 struct settings {
   std::optional<wsproxy::duration> proxy_connect_timeout, proxy_read_timeout, proxy_send_timeout;
   std::optional<wsproxy::duration> send_timeout, client_body_timeout, client_header_timeout, keepalive_timeout;
+  std::optional<wsproxy::duration> keepalive_header;  ///< told to clients; zero: nothing is
+  std::optional<unsigned> keepalive_requests;
   std::optional<std::uint64_t> client_max_body_size;
   std::optional<std::pair<std::size_t, std::size_t>> large_client_header_buffers;  ///< number and size
   std::optional<std::size_t> proxy_buffer_size;
   std::optional<bool> drop_unusual_names;
   std::optional<unsigned> next_upstream, next_upstream_tries;
+  static constexpr unsigned never_retry = 1u << 31;  ///< in next_upstream: off
   std::optional<wsproxy::duration> next_upstream_timeout;
   std::optional<wsproxy::http_version> proxy_http_version;
   std::optional<std::vector<field_line>> proxy_set_header, add_header;
@@ -78,7 +81,8 @@ struct proxy_target {
 struct place {
   settings set;
   std::optional<proxy_target> proxy;
-  std::shared_ptr<const wsproxy::route> route{};  ///< what all its exchanges have in common; made last
+  /// What all its exchanges have in common, by whether they may upgrade; made last.
+  std::shared_ptr<const wsproxy::route> plain{}, upgrading{};
 };
 
 struct instruction;
@@ -109,12 +113,16 @@ struct instruction {
   std::variant<assignment, answer, stop, branch> what;
 };
 
+struct location_block;
+using location_list = std::vector<std::unique_ptr<location_block>>;
+
 struct location_block {
   enum class kind { prefix, exact, prefix_final, regex, named } is = kind::prefix;
   std::string name;
   std::optional<pattern> expression{};
   place here{};
   program rewrite{};
+  location_list locations{};  ///< inside this one
   position at{};
 };
 
@@ -130,7 +138,7 @@ struct server_block {
   std::string first_name;  ///< [$server_name]
   place here{};
   program rewrite{};
-  std::vector<std::unique_ptr<location_block>> locations{};
+  location_list locations{};
   position at{};
 };
 
@@ -138,6 +146,7 @@ struct server_block {
 struct virtual_hosts {
   std::string host;  ///< the address they listen on, "" for any
   std::vector<std::pair<const server_block*, bool>> servers;  ///< in order; true: default_server
+  wsproxy::reception reception{};  ///< the default server's
   const server_block* fallback() const;
 
   /// The server for a host name; named groups of a regular expression are stored in the state.
@@ -164,11 +173,12 @@ struct configuration {
   unsigned worker_processes = 1;
   std::optional<wsproxy::duration> worker_shutdown_timeout;
   std::optional<std::string> error_log;  ///< a path; nothing: standard error
-  /// Limits and times that hold before a server is known: those of the first server.
-  wsproxy::head_limits request_head{};
-  wsproxy::timeouts early_timeouts{};
 
-  /// The upstream of that name.
+  /// The servers at the local address of a connection to a listener.
+  const virtual_hosts& hosts_at(std::size_t listener, std::string_view local) const;
+  /// Every place of every server, each before those inside it.
+  std::vector<place*> places() const;
+  /// The upstream of that name; case does not matter.
   std::optional<std::size_t> find_upstream(std::string_view name) const;
 };
 

@@ -69,6 +69,8 @@ struct draft {
   std::vector<upstream_draft> upstreams{};
   std::vector<std::pair<const place*, position>> files{};  ///< `root` or `alias` in a location
   std::set<std::string_view> warned{};                      ///< ignored directives that were named already
+  std::set<std::string> log_formats{};                      ///< declared
+  std::vector<std::pair<const server_block*, word>> doubtful_names{};  ///< that can match nothing
   bool has_events = false;
   bool has_http = false;
 };
@@ -96,7 +98,7 @@ struct rule {
   unsigned contexts;
   std::size_t least, most;  ///< arguments
   bool block;
-  handler act;            ///< null where it is not understood
+  handler act;            ///< null where it is not understood; of an ignored one a check, or null
   bool once;              ///< a second one in the same block is an error
   std::string_view why;   ///< of a refusal
 };

@@ -31,6 +31,9 @@ void return_answer(scope&, const directive&);
 void break_rewrite(scope&, const directive&);
 bool condition(scope&, const directive&, branch&);  ///< of an `if`; false: it was reported
 
+/// False for a name (without the star of a wildcard) that can match no host. [ngx_hash_add_key]
+bool is_plausible_host(std::string_view);
+
 /// Compiles a pattern; reports what is wrong with it.
 std::optional<pattern> compile_pattern(std::string_view text, bool ignore_case, const position&, scope&);
 

@@ -8,10 +8,25 @@
 namespace wsproxy_gateway::act {
 namespace {
 
-bool ignored_option(std::string_view name) {
-  static constexpr std::string_view names[] = {"bind",   "deferred",      "fastopen", "rcvbuf",
-                                               "sndbuf", "accept_filter", "setfib",   "so_keepalive"};
-  return std::ranges::find(names, name) != std::end(names);
+/// [so_keepalive=on|off|IDLE:INTERVAL:COUNT]
+bool is_keepalive(std::string_view value) {
+  if (value == "on" || value == "off") return true;
+  const auto first = value.find(':');
+  const auto second = first == value.npos ? value.npos : value.find(':', first + 1);
+  if (second == value.npos) return false;
+  const auto time = [](std::string_view t) { return t.empty() || parse_seconds(t); };
+  const auto count = value.substr(second + 1);
+  return value != "::" && time(value.substr(0, first)) && time(value.substr(first + 1, second - first - 1)) &&
+         (count.empty() || parse_number(count));
+}
+
+/// An option that only tunes, and is right.
+bool ignored_option(std::string_view name, std::string_view value) {
+  if (name == "bind" || name == "deferred") return value.empty();
+  if (name == "fastopen" || name == "setfib") return parse_number(value).has_value();
+  if (name == "rcvbuf" || name == "sndbuf") return parse_size(value).has_value();
+  if (name == "so_keepalive") return is_keepalive(value);
+  return name == "accept_filter";
 }
 
 /// One parameter behind the address.
@@ -33,12 +48,21 @@ void read_option(scope& in, const word& source, listen_request& out) {
   else if (name == "backlog" && number && *number > 0) out.options.backlog = static_cast<int>(*number);
   else if (source == "ipv6only=on") out.options.ipv6_only = true;
   else if (source == "ipv6only=off") out.options.ipv6_only = false;
-  else if (ignored_option(name))
+  else if (ignored_option(name, value))
     in.report().warning(source.at, "\"" + source.text + "\" is ignored: it has no effect here");
-  else in.report().error(source.at, "invalid parameter \"" + source.text + "\"");
+  else {
+    const auto meant = closest(name, {"default_server", "reuseport", "backlog", "ipv6only"});
+    in.report().error(source.at, "invalid parameter \"" + source.text + "\"" +
+                                     (meant.empty() || meant == name ? std::string()
+                                                                     : "; did you mean \"" + std::string(meant) + "\"?"));
+  }
 }
 
 }  // namespace
+
+bool is_plausible_host(std::string_view name) {
+  return name.find("..") == name.npos && name.find('*') == name.npos && name.find('\0') == name.npos;
+}
 
 void listen(scope& in, const directive& d) {
   const auto& source = d.words[1];
@@ -64,14 +88,11 @@ void listen(scope& in, const directive& d) {
 
 namespace {
 
-bool plausible(std::string_view name) {
-  return name.find("..") == name.npos && name.find('*') == name.npos && name.find('\0') == name.npos;
-}
-
 void add_name(scope& in, const word& source) {
   using kind = wsproxy_gateway::server_name::kind;
   auto& names = in.server->names;
   std::string_view text = source.text;
+  if (text == "~") return in.report().error(source.at, "the regular expression is missing in server name \"~\"");
   if (text.starts_with('~')) {
     auto one = compile_pattern(text.substr(1), false, source.at, in);
     if (one) names.push_back({kind::regex, source.text, std::move(one)});
@@ -90,10 +111,12 @@ void add_name(scope& in, const word& source) {
     is = kind::prefix;
     text.remove_suffix(1);
   }
-  if (!plausible(text) || text == ".") {
+  const bool bad_star = name.starts_with('*') && (name.size() < 3 || name[1] != '.');
+  if (bad_star || name == ".") {
     in.report().error(source.at, "invalid server name or wildcard \"" + source.text + "\"");
     return;
   }
+  if (!is_plausible_host(text)) in.all.doubtful_names.emplace_back(in.server, source);
   if (text.find('/') != text.npos)
     in.report().warning(source.at, "server name \"" + source.text + "\" has suspicious symbols");
   names.push_back({is, std::string(text), std::nullopt});

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "directives.hpp"
+#include "router.hpp"
 
 namespace wsproxy_gateway {
 namespace {
@@ -104,21 +105,11 @@ void inherit_in_branches(program& list, const place& outer) {
     }
 }
 
-template <class Visit> void for_each_branch_place(program& list, Visit visit) {
-  for (auto& one : list)
-    if (auto* b = std::get_if<branch>(&one.what)) {
-      if (b->inside) visit(*b->inside);
-      for_each_branch_place(b->then, visit);
-    }
-}
-
-template <class Visit> void for_each_place(configuration& config, Visit visit) {
-  for (auto& server : config.servers) {
-    visit(server->here);
-    for (auto& location : server->locations) {
-      visit(location->here);
-      for_each_branch_place(location->rewrite, visit);
-    }
+void inherit_in_locations(location_list& list, const settings& outer) {
+  for (auto& location : list) {
+    location->here.set.inherit(outer);
+    inherit_in_branches(location->rewrite, location->here);
+    inherit_in_locations(location->locations, location->here.set);
   }
 }
 
@@ -126,10 +117,7 @@ void inherit_settings(draft& all) {
   all.http.inherit(settings::defaults());
   for (auto& server : all.config.servers) {
     server->here.set.inherit(all.http);
-    for (auto& location : server->locations) {
-      location->here.set.inherit(server->here.set);
-      inherit_in_branches(location->rewrite, location->here);
-    }
+    inherit_in_locations(server->locations, server->here.set);
   }
 }
 
@@ -175,7 +163,7 @@ std::optional<std::size_t> implicit_upstream(draft& all, const pass_request& pas
 void resolve_passes(draft& all) {
   for (const auto& pass : all.passes) {
     auto found = all.config.find_upstream(pass.host);
-    const bool declared = std::ranges::any_of(all.upstreams, [&](const auto& u) { return u.name == pass.host; });
+    const bool declared = std::ranges::any_of(all.upstreams, [&](const auto& u) { return wsproxy::iequals(u.name, pass.host); });
     if (declared && pass.port) {
       all.report.error(pass.source.at, "upstream \"" + pass.host + "\" may not have port " + std::to_string(*pass.port));
       continue;
@@ -187,24 +175,24 @@ void resolve_passes(draft& all) {
 }
 
 /// `root` in a location without proxy_pass would serve files; one that also returns always does not.
-void check_files(draft& all) {
-  for (auto& server : all.config.servers)
-    for (auto& location : server->locations) {
-      const bool answers = std::ranges::any_of(
-          location->rewrite, [](const instruction& i) { return std::holds_alternative<answer>(i.what); });
-      if (location->here.proxy || answers || location->is == location_block::kind::named) continue;
-      const auto files = std::ranges::find(all.files, &location->here, [](const auto& f) { return f.first; });
-      if (files != all.files.end())
-        all.report.error(files->second, "this location would serve files, which is not supported: it needs proxy_pass or return");
-      else
-        all.report.warning(location->at, "location \"" + location->name +
-                                             "\" has neither proxy_pass nor return: requests are answered 404");
-    }
+void check_files(draft& all, const location_list& list) {
+  for (const auto& location : list) {
+    check_files(all, location->locations);
+    const bool answers = std::ranges::any_of(
+        location->rewrite, [](const instruction& i) { return std::holds_alternative<answer>(i.what); });
+    if (location->here.proxy || answers || location->is == location_block::kind::named) continue;
+    const auto files = std::ranges::find(all.files, &location->here, [](const auto& f) { return f.first; });
+    if (files != all.files.end())
+      all.report.error(files->second, "this location would serve files, which is not supported: it needs proxy_pass or return");
+    else if (location->locations.empty())
+      all.report.warning(location->at, "location \"" + location->name +
+                                           "\" has neither proxy_pass nor return: requests are answered 404");
+  }
 }
 
 // ---- Routes
 
-std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
+wsproxy::route make_route(const settings& s) {
   wsproxy::route r;
   auto& t = r.tunnel.timeouts;
   t.client_head = *s.client_header_timeout;
@@ -215,38 +203,39 @@ std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
   t.send_stall = *s.send_timeout;
   t.upstream_send_stall = *s.proxy_send_timeout;
   r.tunnel.limits.request_body = *s.client_max_body_size;
-  r.failover.on = *s.next_upstream;
+  r.failover.on = (*s.next_upstream & settings::never_retry) != 0 ? 0 : *s.next_upstream;
   r.failover.tries = *s.next_upstream_tries;
   r.failover.within = *s.next_upstream_timeout;
   if (s.proxy_buffer_size) {
     r.response_limits.head_bytes = *s.proxy_buffer_size;
     r.response_limits.line_bytes = *s.proxy_buffer_size;
   }
-  return wsproxy::route::make(std::move(r));
+  return r;
 }
 
 void make_routes(draft& all) {
-  for_each_place(all.config, [](place& p) { p.route = make_route(p.set); });
+  for (auto* place : all.config.places()) {
+    auto route = make_route(place->set);
+    add_rewriting(route);
+    route.upgrade.allowed = false;
+    place->plain = wsproxy::route::make(route);
+    route.upgrade.allowed = true;
+    place->upgrading = wsproxy::route::make(std::move(route));
+  }
 }
 
-void take_early_limits(draft& all) {
-  const auto& s = all.config.servers.empty() ? all.http : all.config.servers.front()->here.set;
-  auto& head = all.config.request_head;
+wsproxy::reception make_reception(const settings& s) {
+  wsproxy::reception result;
+  auto& head = result.request_head;
   head.line_bytes = s.large_client_header_buffers->second;
   head.head_bytes = s.large_client_header_buffers->first * s.large_client_header_buffers->second;
   head.drop_unusual_names = *s.drop_unusual_names;
-  auto& t = all.config.early_timeouts;
+  auto& t = result.timeouts;
   t.client_head = *s.client_header_timeout;
   t.keep_alive = *s.keepalive_timeout;
   t.client_body = *s.client_body_timeout;
   t.send_stall = *s.send_timeout;
-  for (const auto& server : all.config.servers) {
-    const auto& other = server->here.set;
-    if (other.client_header_timeout != s.client_header_timeout || other.keepalive_timeout != s.keepalive_timeout ||
-        other.large_client_header_buffers != s.large_client_header_buffers)
-      all.report.warning(server->at, "client_header_timeout, keepalive_timeout and large_client_header_buffers of the "
-                                     "first server hold for all servers");
-  }
+  return result;
 }
 
 // ---- Listeners
@@ -291,13 +280,27 @@ void make_listeners(draft& all) {
             all.report.error(one.where, "a duplicate default server for " + at.to_string());
       hosts.servers.emplace_back(one.server, one.is_default);
     }
+  for (auto& listener : all.config.listeners)
+    for (auto& hosts : listener.hosts) hosts.reception = make_reception(hosts.fallback()->here.set);
   // Unix sockets last: not every thread listens there, and the others' numbers must be the same in all threads.
   std::ranges::stable_partition(all.config.listeners, [](const listener& l) { return !l.address.starts_with("unix:"); });
 }
 
-void warn_of_same_names(draft& all) {
+/// nginx looks at names only where there is a choice.
+void check_doubtful_names(draft& all, const listener& where, const virtual_hosts& hosts) {
+  for (const auto& [server, name] : all.doubtful_names) {
+    if (std::ranges::none_of(hosts.servers, [&](const auto& one) { return one.first == server; })) continue;
+    if (hosts.servers.size() > 1)
+      all.report.error(name.at, "invalid server name or wildcard \"" + name.text + "\" on " + where.address);
+    else
+      all.report.warning(name.at, "server name \"" + name.text + "\" matches no host");
+  }
+}
+
+void check_names(draft& all) {
   for (const auto& listener : all.config.listeners)
     for (const auto& hosts : listener.hosts) {
+      check_doubtful_names(all, listener, hosts);
       std::set<std::pair<int, std::string>> seen;
       for (const auto& [server, is_default] : hosts.servers) {
         std::set<std::pair<int, std::string>> own;
@@ -325,11 +328,10 @@ void finish(draft& all) {
   make_upstreams(all);
   resolve_passes(all);
   inherit_settings(all);  // after proxy_pass is complete: an `if` takes it over
-  check_files(all);
-  take_early_limits(all);
+  for (const auto& server : all.config.servers) check_files(all, server->locations);
   make_routes(all);
   make_listeners(all);
-  warn_of_same_names(all);
+  check_names(all);
 }
 
 }  // namespace

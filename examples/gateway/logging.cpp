@@ -38,14 +38,6 @@ std::string seconds(wsproxy::time_point from, wsproxy::time_point to) {
   return std::to_string(total / 1000) + "." + fraction;
 }
 
-void visit_logs(const program& rules, const auto& visit) {
-  for (const auto& one : rules)
-    if (const auto* test = std::get_if<branch>(&one.what)) {
-      if (test->inside) visit(*test->inside->set.access_log);
-      visit_logs(test->then, visit);
-    }
-}
-
 }  // namespace
 
 log_sink::log_sink(const std::string& path)
@@ -74,17 +66,9 @@ void log_sink::message(std::string_view level, std::string_view text) const {
 }
 
 access_logs::access_logs(const configuration& config) {
-  const auto open = [this](const std::vector<log_file>& list) {
-    for (const auto& one : list)
+  for (const auto* place : config.places())
+    for (const auto& one : *place->set.access_log)
       if (auto& file = files_[one.path]; !file) file = std::make_unique<log_sink>(one.path);
-  };
-  for (const auto& server : config.servers) {
-    open(*server->here.set.access_log);
-    for (const auto& location : server->locations) {
-      open(*location->here.set.access_log);
-      visit_logs(location->rewrite, open);
-    }
-  }
 }
 
 void access_logs::write(const std::vector<log_file>& where, const wsproxy::inbound& request, int status,

@@ -63,6 +63,13 @@ void add_line(scope& in, const directive& line, map_table& table) {
   auto text = to_lower(key.text);
   if (text.starts_with('\\')) text.erase(0, 1);  // \default and \~x mean themselves
   auto* into = &table.exact;
+  const auto bare = table.hostnames && (text.starts_with("*.") || text.ends_with(".*"))
+                        ? (text.starts_with('*') ? text.substr(1) : text.substr(0, text.size() - 2))
+                        : text;
+  if (table.hostnames && !is_plausible_host(bare)) {
+    in.report().error(key.at, "invalid hostname or wildcard \"" + key.text + "\"");
+    return;
+  }
   if (table.hostnames && text.starts_with("*.")) {
     into = &table.suffixes;
     text.erase(0, 1);

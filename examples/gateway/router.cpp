@@ -118,22 +118,20 @@ bool passes_upgrade(const wsproxy::request_rewrite& rewrite) {
          rewrite.set.has_token("Connection", "upgrade");
 }
 
-std::shared_ptr<const wsproxy::route> make_route(std::shared_ptr<forwarding> state) {
-  auto route = std::make_shared<wsproxy::route>(*state->where->route);
-  route->upgrade.allowed = passes_upgrade(state->rewrite);
-  route->rewrite_request = [state](const wsproxy::exchange&, const wsproxy::backend& to, wsproxy::request_rewrite& out) {
-    auto& tried = state->state.upstreams;
-    if (!tried.empty()) tried += ", ";
-    tried += to.address().to_string();
-    out = state->rewrite;
-  };
-  route->rewrite_response = [state](const wsproxy::exchange& what, wsproxy::response_head& head) {
-    if (head.status < 200 && head.status != 101) return;
-    evaluation e{state->config->variables, what.head, state->state};
-    rewrite_response(head, *state->where, *state->location, e);
-    state->rewrite = {};  // no further attempt; a tunnel need not keep it
-  };
-  return route;
+void rewrite_request(const wsproxy::exchange& what, const wsproxy::backend& to, wsproxy::request_rewrite& out) {
+  auto& work = *static_cast<forwarding*>(what.user.get());
+  auto& tried = work.state.upstreams;
+  if (!tried.empty()) tried += ", ";
+  tried += to.address().to_string();
+  out = work.rewrite;
+}
+
+void rewrite_answer(const wsproxy::exchange& what, wsproxy::response_head& head) {
+  if (head.status < 200 && head.status != 101) return;
+  auto& work = *static_cast<forwarding*>(what.user.get());
+  evaluation e{work.config->variables, what.head, work.state};
+  rewrite_response(head, *work.where, *work.location, e);
+  work.rewrite = {};  // no further attempt; a tunnel need not keep it
 }
 
 std::string describe(const wsproxy::forward_result& result, const request_state& state) {
@@ -150,6 +148,11 @@ bool worth_logging(const wsproxy::forward_result& result) {
 }
 
 }  // namespace
+
+void add_rewriting(wsproxy::route& route) {
+  route.rewrite_request = rewrite_request;
+  route.rewrite_response = rewrite_answer;
+}
 
 wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
   auto work = std::make_shared<forwarding>();
@@ -178,7 +181,9 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
   set_fields(where, e, work->rewrite.set);
   wsproxy::pass result{.to = std::move(*to.to)};
   if (to.hash_key != nullptr) result.hash_key = to.hash_key->evaluate(e);
-  result.how = make_route(work);
+  result.how = passes_upgrade(work->rewrite) ? where.upgrading : where.plain;
+  result.user = work;
+  result.close = !may_keep_alive(where.set, work->state);
   if (log_)
     result.on_end = [work, log = log_](const wsproxy::forward_result& ended) {
       if (worth_logging(ended)) log(describe(ended, work->state));
@@ -189,11 +194,11 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
 namespace {
 
 /// The place whose rules concern a request that is answered with an error, which may come of its own rules.
-const place& place_of(const configuration& config, const wsproxy::inbound* request, request_state& state) {
-  const auto& fallback = config.servers.front()->here;
-  if (request == nullptr) return fallback;
+const place& place_of(const configuration& config, const wsproxy::inbound& request, request_state& state) {
+  const auto& fallback = config.hosts_at(request.listener, request.local).fallback()->here;
+  if (request.head.method.empty()) return fallback;
   try {
-    return *select(config, *request, state).in_force;
+    return *select(config, request, state).in_force;
   } catch (const std::exception&) {
     return fallback;
   }
@@ -201,11 +206,10 @@ const place& place_of(const configuration& config, const wsproxy::inbound* reque
 
 }  // namespace
 
-wsproxy::respond router::error_answer(int status, const std::error_code& why, const wsproxy::inbound* request) const {
-  static const wsproxy::request_head none;
+wsproxy::respond router::error_answer(int status, const std::error_code& why, const wsproxy::inbound& request) const {
   request_state state;
   const auto& where = place_of(*config_, request, state);
-  evaluation e{config_->variables, request != nullptr ? request->head : none, state};
+  evaluation e{config_->variables, request.head, state};
   auto page = make_page(status, why ? why.message() : std::string(), where, e);
   if (status == 426) page.extra.add("Sec-WebSocket-Version", "13");
   return page;
@@ -213,7 +217,7 @@ wsproxy::respond router::error_answer(int status, const std::error_code& why, co
 
 const std::vector<log_file>& router::access_logs(const wsproxy::inbound& in) const {
   request_state state;
-  return *place_of(*config_, &in, state).set.access_log;
+  return *place_of(*config_, in, state).set.access_log;
 }
 
 }  // namespace wsproxy_gateway

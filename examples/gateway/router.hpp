@@ -22,7 +22,7 @@ class router {
 
   wsproxy::decision operator()(const wsproxy::inbound&) const;
   /// The page for an error, with the fields that the request's location adds.
-  wsproxy::respond error_answer(int status, const std::error_code& why, const wsproxy::inbound* request) const;
+  wsproxy::respond error_answer(int status, const std::error_code& why, const wsproxy::inbound& request) const;
   /// The access logs of the request's location.
   const std::vector<log_file>& access_logs(const wsproxy::inbound&) const;
 
@@ -30,5 +30,8 @@ class router {
   std::shared_ptr<const configuration> config_;
   log_function log_;
 };
+
+/// Gives a route the functions that a router's exchanges need; what they work with is the exchange's `user`.
+void add_rewriting(wsproxy::route&);
 
 }  // namespace wsproxy_gateway

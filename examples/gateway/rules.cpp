@@ -2,6 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "handlers.hpp"
@@ -11,6 +14,7 @@ namespace wsproxy_gateway {
 namespace {
 
 using how = rule::disposition;
+using namespace std::chrono_literals;
 
 // ---- Directives with one value
 
@@ -40,10 +44,25 @@ template <auto Member> void name_list(scope& in, const directive& d) {
   list->push_back(d.words[1].text);
 }
 
+/// Zero: connections are not kept. The second time is told to the client.
 void keepalive_timeout(scope& in, const directive& d) {
   const auto t = parse_time(d.words[1].text);
   if (!t) return bad_value(in, d, "a time is 60s, 1m30s or 500ms");
-  in.set->keepalive_timeout = at_once_if_zero(*t);
+  in.set->keepalive_timeout = *t;
+  if (d.arguments() == 1) {
+    in.set->keepalive_header = 0s;
+    return;
+  }
+  const auto told = parse_seconds(d.words[2].text);
+  if (told) in.set->keepalive_header = *told;
+  else in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text + "\" in \"keepalive_timeout\" directive: "
+                                        "a time of whole seconds is 60s or 1m30s");
+}
+
+template <auto Member> void number_value(scope& in, const directive& d) {
+  const auto number = parse_number(d.words[1].text);
+  if (!number) return bad_value(in, d, "it is a number");
+  in.set->*Member = *number;
 }
 
 void body_size(scope& in, const directive& d) {
@@ -62,9 +81,9 @@ void header_buffers(scope& in, const directive& d) {
   const auto number = parse_number(d.words[1].text);
   const auto size = parse_size(d.words[2].text);
   if (!number || *number == 0) return bad_value(in, d, "it is a number and a size, as 4 8k");
-  if (!size || *size == 0 || *size > (1u << 30)) {
+  if (!size || *size < 512 || *size > (1u << 30)) {
     in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text +
-                                         "\" in \"large_client_header_buffers\" directive: a size is 8k");
+                                         "\" in \"large_client_header_buffers\" directive: a size is 8k, and 512 at least");
     return;
   }
   in.set->large_client_header_buffers = {*number, static_cast<std::size_t>(*size)};
@@ -122,9 +141,17 @@ void add_header(scope& in, const directive& d) {
 void default_type(scope& in, const directive& d) { in.set->default_type = d.words[1].text; }
 
 void proxy_redirect(scope& in, const directive& d) {
-  if (d.words[1] == "off") in.set->proxy_redirect = false;
-  else if (d.words[1] == "default") in.set->proxy_redirect = true;
-  else in.report().error(d.words[1].at, "\"proxy_redirect\" with replacements is not supported: it is default or off");
+  const auto& value = d.words[1];
+  if ((value != "default" && value != "off") || d.arguments() == 2) {
+    in.report().error(value.at, "\"proxy_redirect\" with replacements is not supported: it is default or off");
+    return;
+  }
+  in.set->proxy_redirect = value == "default";
+  if (value == "off") return;
+  if (in.where != in_location || !in.here->proxy)
+    in.report().error(value.at, "\"proxy_redirect default\" belongs behind the \"proxy_pass\" of its location");
+  else if (in.here->proxy->variable_url)
+    in.report().error(value.at, "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
 }
 
 void next_upstream(scope& in, const directive& d) {
@@ -134,25 +161,22 @@ void next_upstream(scope& in, const directive& d) {
       {"http_500", retry::http_500}, {"http_502", retry::http_502}, {"http_503", retry::http_503},
       {"http_504", retry::http_504}, {"http_403", retry::http_403}, {"http_404", retry::http_404},
       {"http_429", retry::http_429}, {"non_idempotent", retry::non_idempotent},
-      {"updating", 0},               {"off", 0}};
-  unsigned on = 0;
-  bool off = false;
+      {"updating", 0},               {"off", settings::never_retry}};
+  unsigned on = in.set->next_upstream.value_or(0);
   for (std::size_t i = 1; i != d.words.size(); ++i) {
-    const auto* found = std::ranges::find(conditions, d.words[i].text, [](const auto& c) { return c.first; });
+    const auto& text = d.words[i].text;
+    const auto* found = std::ranges::find(conditions, to_lower(text), [](const auto& c) { return c.first; });
     if (found == std::end(conditions)) {
-      in.report().error(d.words[i].at, "invalid value \"" + d.words[i].text + "\" in \"proxy_next_upstream\" directive");
+      std::vector<std::string_view> names;
+      for (const auto& one : conditions) names.push_back(one.first);
+      const auto meant = closest(to_lower(text), names);
+      in.report().error(d.words[i].at, "invalid value \"" + text + "\" in \"proxy_next_upstream\" directive" +
+                                           (meant.empty() ? "" : "; did you mean \"" + std::string(meant) + "\"?"));
       return;
     }
-    off = off || d.words[i] == "off";
     on |= found->second;
   }
-  in.set->next_upstream = off ? 0 : on;
-}
-
-void next_upstream_tries(scope& in, const directive& d) {
-  const auto number = parse_number(d.words[1].text);
-  if (!number) return bad_value(in, d, "it is a number");
-  in.set->next_upstream_tries = *number;
+  in.set->next_upstream = on;
 }
 
 void next_upstream_timeout(scope& in, const directive& d) {
@@ -161,18 +185,55 @@ void next_upstream_timeout(scope& in, const directive& d) {
   in.set->next_upstream_timeout = *t;
 }
 
+/// A log that could not be opened is a mistake of the file's.
+void check_log_path(scope& in, const word& path) {
+  auto folder = std::filesystem::path(path.text).parent_path();
+  if (folder.empty()) folder = ".";
+  std::error_code error;
+  if (std::filesystem::is_directory(path.text, error))
+    in.report().error(path.at, "cannot open the log \"" + path.text + "\": it is a directory");
+  else if (::access(path.text.c_str(), W_OK) != 0 && (errno != ENOENT || ::access(folder.c_str(), W_OK | X_OK) != 0))
+    in.report().error(path.at, "cannot open the log \"" + path.text + "\": " + std::strerror(errno));
+}
+
 void access_log(scope& in, const directive& d) {
   auto& list = in.set->access_log;
   if (!list) list.emplace();
   const auto& path = d.words[1];
-  if (path == "off" && d.arguments() == 1) return list->clear();
+  if (path == "off") {
+    if (d.arguments() > 1) in.report().error(d.words[2].at, "\"access_log off\" takes nothing more");
+    return list->clear();
+  }
   if (path.text.starts_with("syslog:") || has_variable(path.text)) {
     in.report().error(path.at, "\"access_log\" takes off or a file's path");
     return;
   }
-  if (d.arguments() > 1 && d.words[2] != "combined" && in.all.warned.insert("access_log format").second)
-    in.report().warning(d.words[2].at, "\"" + d.words[2].text + "\" is ignored: the access log has its own format");
+  if (d.arguments() > 1 && d.words[2] != "combined") {
+    if (!in.all.log_formats.contains(d.words[2].text)) {
+      in.report().error(d.words[2].at, "unknown log format \"" + d.words[2].text + "\": \"log_format\" declares one");
+      return;
+    }
+    if (in.all.warned.insert("access_log format").second)
+      in.report().warning(d.words[2].at, "\"" + d.words[2].text + "\" is ignored: the access log has its own format");
+  }
+  check_log_path(in, path);
   list->push_back({path.text});
+}
+
+/// Ignored, but access_log may only name one that is there.
+void log_format(scope& in, const directive& d) {
+  if (d.arguments() < 2) {
+    in.report().error(d.at(), "invalid number of arguments in \"log_format\" directive: it takes 2 or more");
+    return;
+  }
+  if (d.words[1] == "combined" || !in.all.log_formats.insert(d.words[1].text).second)
+    in.report().error(d.words[1].at, "duplicate \"log_format\" name \"" + d.words[1].text + "\"");
+}
+
+void positive_number(scope& in, const directive& d) {
+  if (d.arguments() != 1 || parse_number(d.words[1].text).value_or(0) == 0)
+    in.report().error(d.words[std::min<std::size_t>(1, d.arguments())].at,
+                      "invalid value in \"" + d.name().text + "\" directive: it is a number");
 }
 
 void error_log(scope& in, const directive& d) {
@@ -186,7 +247,9 @@ void error_log(scope& in, const directive& d) {
     in.report().error(d.words[2].at, "invalid log level \"" + d.words[2].text + "\"");
     return;
   }
-  if (path != "stderr") in.all.config.error_log = path.text;
+  if (path == "stderr") return;
+  check_log_path(in, path);
+  in.all.config.error_log = path.text;
 }
 
 void worker_processes(scope& in, const directive& d) {
@@ -210,7 +273,6 @@ void worker_shutdown_timeout(scope& in, const directive& d) {
 constexpr unsigned anywhere = 0xFF;
 constexpr unsigned all_levels = in_http | in_server | in_location;
 constexpr bool once = true;
-constexpr bool block = true;
 
 constexpr rule simple(std::string_view name, unsigned contexts, std::size_t least, std::size_t most, handler act,
                       bool is_once = false) {
@@ -220,8 +282,8 @@ constexpr rule blocked(std::string_view name, unsigned contexts, std::size_t lea
                        bool is_once = false) {
   return {how::understood, name, contexts, least, most, true, act, is_once, {}};
 }
-constexpr rule ignored(std::string_view name, unsigned contexts) {
-  return {how::ignored, name, contexts, 0, any_number, false, nullptr, false, {}};
+constexpr rule ignored(std::string_view name, unsigned contexts, handler check = nullptr) {
+  return {how::ignored, name, contexts, 0, any_number, false, check, false, {}};
 }
 constexpr rule refused(std::string_view name, std::string_view why) {
   return {how::refused, name, anywhere, 0, any_number, false, nullptr, false, why};
@@ -272,6 +334,7 @@ constexpr rule table[] = {
     simple("underscores_in_headers", in_http | in_server, 1, 1, unusual_names<true>, once),
     simple("ignore_invalid_headers", in_http | in_server, 1, 1, unusual_names<false>, once),
     simple("keepalive_timeout", all_levels, 1, 2, keepalive_timeout, once),
+    simple("keepalive_requests", all_levels, 1, 1, number_value<&settings::keepalive_requests>, once),
     simple("send_timeout", all_levels, 1, 1, time_value<&settings::send_timeout>, once),
     // Answers
     simple("return", in_server | in_location | in_server_if | in_location_if, 1, 2, act::return_answer),
@@ -293,8 +356,8 @@ constexpr rule table[] = {
     simple("proxy_read_timeout", all_levels, 1, 1, time_value<&settings::proxy_read_timeout>, once),
     simple("proxy_send_timeout", all_levels, 1, 1, time_value<&settings::proxy_send_timeout>, once),
     simple("proxy_buffer_size", all_levels, 1, 1, buffer_size, once),
-    simple("proxy_next_upstream", all_levels, 1, any_number, next_upstream, once),
-    simple("proxy_next_upstream_tries", all_levels, 1, 1, next_upstream_tries, once),
+    simple("proxy_next_upstream", all_levels, 1, any_number, next_upstream),
+    simple("proxy_next_upstream_tries", all_levels, 1, 1, number_value<&settings::next_upstream_tries>, once),
     simple("proxy_next_upstream_timeout", all_levels, 1, 1, next_upstream_timeout, once),
 
     // They only tune
@@ -308,12 +371,12 @@ constexpr rule table[] = {
     ignored("accept_mutex", in_events), ignored("accept_mutex_delay", in_events),
     ignored("debug_connection", in_events), ignored("worker_aio_requests", in_events),
     ignored("aio", all_levels), ignored("aio_write", all_levels), ignored("directio", all_levels),
-    ignored("sendfile", all_levels), ignored("sendfile_max_chunk", all_levels), ignored("tcp_nodelay", all_levels),
+    ignored("sendfile", all_levels | in_location_if), ignored("sendfile_max_chunk", all_levels), ignored("tcp_nodelay", all_levels),
     ignored("tcp_nopush", all_levels), ignored("output_buffers", all_levels), ignored("postpone_output", all_levels),
     ignored("lingering_close", all_levels), ignored("lingering_time", all_levels),
     ignored("lingering_timeout", all_levels), ignored("reset_timedout_connection", all_levels),
-    ignored("keepalive_requests", all_levels | in_upstream), ignored("keepalive_time", all_levels | in_upstream),
-    ignored("keepalive_disable", all_levels), ignored("keepalive", in_upstream),
+    ignored("keepalive_time", all_levels | in_upstream), ignored("keepalive_disable", all_levels),
+    ignored("keepalive", in_upstream, positive_number), ignored("keepalive_requests", in_upstream),
     ignored("keepalive_timeout", in_upstream), ignored("zone", in_upstream),
     ignored("client_body_buffer_size", all_levels), ignored("client_body_in_file_only", all_levels),
     ignored("client_body_in_single_buffer", all_levels), ignored("client_body_temp_path", all_levels),
@@ -324,7 +387,7 @@ constexpr rule table[] = {
     ignored("gzip_http_version", all_levels), ignored("gzip_min_length", all_levels),
     ignored("gzip_proxied", all_levels), ignored("gzip_static", all_levels), ignored("gzip_types", all_levels),
     ignored("gzip_vary", all_levels),
-    ignored("log_format", in_http), ignored("log_not_found", all_levels), ignored("log_subrequest", all_levels),
+    ignored("log_format", in_http, log_format), ignored("log_not_found", all_levels), ignored("log_subrequest", all_levels),
     ignored("rewrite_log", all_levels), ignored("uninitialized_variable_warn", all_levels),
     ignored("open_log_file_cache", all_levels), ignored("open_file_cache", all_levels),
     ignored("open_file_cache_errors", all_levels), ignored("open_file_cache_min_uses", all_levels),

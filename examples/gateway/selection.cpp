@@ -6,13 +6,6 @@
 namespace wsproxy_gateway {
 namespace {
 
-const virtual_hosts& hosts_of(const configuration& config, const wsproxy::inbound& in) {
-  const auto& all = config.listeners.at(in.listener).hosts;
-  for (const auto& one : all)
-    if (!one.host.empty() && one.host == in.local) return one;
-  return all.back();
-}
-
 bool holds(const branch& test, evaluation& e) {
   std::string left;
   e.variables.append(test.variable, e, left);
@@ -54,29 +47,69 @@ flow perform(const program& rules, evaluation& e, selection& out) {
 
 }  // namespace
 
-const location_block* find_location(const server_block& server, const std::string& path, request_state& state,
-                                    bool& add_slash) {
-  using kind = location_block::kind;
+namespace {
+
+using kind = location_block::kind;
+
+struct search {
+  const std::string& path;
+  request_state& state;
+  const location_block* found = nullptr;
+  bool add_slash = false;
+
+  /// True if nothing that stands further out may be chosen instead.
+  bool look_in(const location_list&);
+  bool try_names(const location_list&);
+};
+
+/// Exact and prefix locations: the longest that fits becomes `found`. True if it is the last word.
+bool search::try_names(const location_list& list) {
   const location_block* best = nullptr;
   const location_block* slash = nullptr;
-  for (const auto& one : server.locations) {
-    if (one->is == kind::exact && one->name == path) return one.get();
-    if (one->is != kind::prefix && one->is != kind::prefix_final) continue;
-    if (path.starts_with(one->name) && (best == nullptr || one->name.size() > best->name.size())) best = one.get();
-    if (one->here.proxy && one->name.size() == path.size() + 1 && one->name.ends_with('/') &&
-        one->name.starts_with(path))
-      slash = one.get();
+  for (const auto& one : list) {
+    if (one->is == kind::regex || one->is == kind::named) continue;
+    const bool exact = one->is == kind::exact;
+    if (exact && one->name == path) {
+      found = one.get();
+      return true;
+    }
+    if (!exact && path.starts_with(one->name) && (best == nullptr || one->name.size() > best->name.size()))
+      best = one.get();
+    const bool lacks_slash = one->name.size() == path.size() + 1 && one->name.ends_with('/') && one->name.starts_with(path);
+    if (one->here.proxy && lacks_slash && (exact || slash == nullptr)) slash = one.get();
   }
-  if (slash != nullptr && (best == nullptr || best->name != path)) {
-    add_slash = true;
-    return slash;
+  add_slash = slash != nullptr && (best == nullptr || best->name != path);
+  if (add_slash) found = slash;
+  else if (best != nullptr) found = best;
+  return add_slash;
+}
+
+bool search::look_in(const location_list& list) {
+  const auto* outer = found;
+  if (try_names(list)) return true;
+  if (found != outer) {
+    const bool final = found->is == kind::prefix_final;
+    if (look_in(found->locations)) return true;
+    if (final) return false;
   }
-  if (best != nullptr && best->is == kind::prefix_final) return best;
-  for (const auto& one : server.locations)
+  for (const auto& one : list)
     if (one->is == kind::regex &&
-        match_and_capture(one->expression->expression, one->expression->captures, path, state))
-      return one.get();
-  return best;
+        match_and_capture(one->expression->expression, one->expression->captures, path, state)) {
+      found = one.get();
+      look_in(found->locations);
+      return true;
+    }
+  return false;
+}
+
+}  // namespace
+
+const location_block* find_location(const server_block& server, const std::string& path, request_state& state,
+                                    bool& add_slash) {
+  search looking{path, state};
+  looking.look_in(server.locations);
+  add_slash = looking.add_slash;
+  return looking.found;
 }
 
 namespace {
@@ -96,10 +129,11 @@ selection select(const configuration& config, const wsproxy::inbound& in, reques
   state.client_port = in.client_port;
   state.local_port = in.local_port;
   state.connection = in.connection;
+  state.request = in.request;
   state.host = wsproxy::request_host(in.head);
   if (state.host.ends_with('.')) state.host.pop_back();
   selection out;
-  out.server = hosts_of(config, in).find(state.host, state);
+  out.server = config.hosts_at(in.listener, in.local).find(state.host, state);
   out.in_force = &out.server->here;
   state.server_name = out.server->first_name;
   if (state.host.empty()) state.host = out.server->first_name;

@@ -79,10 +79,11 @@ class server {
   wsproxy::gateway make_gateway(asio::io_context& context) {
     const router routes(config_, [this](std::string_view text) { errors_.message("error", text); });
     wsproxy::gateway_options options;
-    options.request_head = config_->request_head;
-    options.timeouts = config_->early_timeouts;
+    options.receive = [config = config_](const wsproxy::inbound& in) {
+      return &config->hosts_at(in.listener, in.local).reception;
+    };
     options.on_warning = [this](std::string_view text) { errors_.message("warn", text); };
-    options.error_answer = [routes](int status, const std::error_code& why, const wsproxy::inbound* request) {
+    options.error_answer = [routes](int status, const std::error_code& why, const wsproxy::inbound& request) {
       return routes.error_answer(status, why, request);
     };
     if (!accesses_.empty())

@@ -59,7 +59,7 @@ void report_parameter(scope& in, const word& source) {
 void upstream(scope& in, const directive& d) {
   const auto& name = d.words[1];
   for (const auto& other : in.all.upstreams)
-    if (other.name == name.text)
+    if (wsproxy::iequals(other.name, name.text))
       in.report().error(name.at, "duplicate upstream \"" + name.text + "\"; the first is on line " +
                                      std::to_string(other.at.line));
   upstream_draft fresh{.name = name.text, .at = d.at()};

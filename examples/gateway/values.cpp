@@ -24,8 +24,9 @@ constexpr int rank_of_weeks = 7;
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 std::optional<std::int64_t> parse_units(std::string_view text, bool whole_seconds) {
-  // Far below what the arithmetic of time points can hold, far above what anybody means.
-  constexpr std::int64_t most = std::int64_t{1000} * 365 * day;
+  // What nginx can hold; and what the arithmetic of time points can, which is still more than anybody means.
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t enough = std::int64_t{1000} * 365 * day;
   std::int64_t total = 0;
   int last_rank = whole_seconds ? 10 : rank_of_weeks + 1;
   bool any = false;
@@ -51,7 +52,7 @@ std::optional<std::int64_t> parse_units(std::string_view text, bool whole_second
     total += value * scale;
   }
   if (!any) return std::nullopt;
-  return total;
+  return std::min(total, enough);
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -101,11 +102,11 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
 }
 
 std::optional<unsigned> parse_number(std::string_view text) {
-  unsigned value = 0;
+  std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  constexpr auto most = static_cast<unsigned>(std::numeric_limits<int>::max());
-  if (error != std::errc() || end != text.data() + text.size() || value > most) return std::nullopt;
-  return value;
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
+  return static_cast<unsigned>(std::min<std::uint64_t>(value, std::numeric_limits<int>::max()));
 }
 
 std::string to_lower(std::string_view text) {

@@ -17,7 +17,7 @@ std::optional<std::chrono::milliseconds> parse_time(std::string_view text);
 std::optional<std::chrono::seconds> parse_seconds(std::string_view text);
 /// "8k", "1m", "1g", "512": bytes. [ngx_parse_offset]
 std::optional<std::uint64_t> parse_size(std::string_view text);
-/// Digits only.
+/// Digits only. What an int cannot hold is the largest that it can.
 std::optional<unsigned> parse_number(std::string_view text);
 
 /// ASCII.

@@ -1,6 +1,10 @@
 #include "variables.hpp"
 
+#include <arpa/inet.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <ctime>
 #include <random>
@@ -42,6 +46,22 @@ void append_request_id(evaluation& e, std::string& out) {
   out += e.state.request_id;
 }
 
+/// 4 or 16 bytes; the text where it is no IP address.
+void append_address_bytes(const std::string& text, std::string& out) {
+  std::array<char, sizeof(::in6_addr)> bytes{};
+  if (::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) out.append(bytes.data(), sizeof(::in_addr));
+  else if (::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1) out.append(bytes.data(), bytes.size());
+  else out += text;
+}
+
+/// Seconds and milliseconds since 1970.
+void append_seconds(evaluation&, std::string& out) {
+  using namespace std::chrono;
+  const auto now = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+  auto fraction = std::to_string(now % 1000);
+  out += std::to_string(now / 1000) + "." + std::string(3 - fraction.size(), '0') + fraction;
+}
+
 constexpr builtin builtins[] = {
     {"host", [](evaluation& e, std::string& out) { out += e.state.host; }},
     {"remote_addr", [](evaluation& e, std::string& out) { out += e.state.client; }},
@@ -77,11 +97,30 @@ constexpr builtin builtins[] = {
     {"upstream_addr", [](evaluation& e, std::string& out) { out += e.state.upstreams; }},
     {"status", append_status},
     {"request_id", append_request_id},
+    {"connection_requests", [](evaluation& e, std::string& out) { out += std::to_string(e.state.request); }},
+    {"binary_remote_addr", [](evaluation& e, std::string& out) { append_address_bytes(e.state.client, out); }},
+    {"msec", append_seconds},
+    {"pid", [](evaluation&, std::string& out) { out += std::to_string(::getpid()); }},
     {"connection", [](evaluation& e, std::string& out) { out += std::to_string(e.state.connection); }},
     {"time_iso8601", [](evaluation&, std::string& out) { out += iso8601_date(std::time(nullptr)); }},
     {"time_local", [](evaluation&, std::string& out) { out += log_date(std::time(nullptr)); }},
     {"hostname", [](evaluation&, std::string& out) { out += host_name(); }},
 };
+
+/// Variables of nginx that have no meaning here, or none yet.
+bool is_nginx_variable(std::string_view name) {
+  static constexpr std::string_view names[] = {
+      "body_bytes_sent", "bytes_sent",    "connection_time",  "connections_active", "connections_reading",
+      "connections_waiting", "connections_writing", "content_range", "document_root", "limit_rate",
+      "nginx_version",   "pipe",          "realpath_root",    "remote_user",        "request_body",
+      "request_body_file", "request_completion", "request_filename", "request_length", "request_time",
+      "uid_got",         "uid_reset",     "uid_set",          "invalid_referer",    "memcached_key",
+      "slice_range",     "date_gmt",      "date_local"};
+  static constexpr std::string_view beginnings[] = {"ssl_", "upstream_", "proxy_", "tcpinfo_", "sent_", "geoip_",
+                                                    "jwt_", "realip_", "gzip_", "limit_", "secure_link", "fastcgi_"};
+  return std::ranges::find(names, name) != std::end(names) ||
+         std::ranges::any_of(beginnings, [&](std::string_view one) { return name.starts_with(one); });
+}
 
 /// nginx's rule for $http_NAME: without case, and - is written _.
 bool names_field(std::string_view variable, std::string_view field) {
@@ -147,11 +186,17 @@ constexpr family families[] = {
     {"upstream_http_", append_response_field},
 };
 
-variable_table::getter find_builtin(std::string_view name) {
+/// A single variable, which no file can define; families it may.
+function find_single(std::string_view name) {
   for (const auto& one : builtins)
     if (one.name == name) return one.value;
+  return nullptr;
+}
+
+variable_table::getter find_builtin(std::string_view name) {
+  if (const auto one = find_single(name)) return one;
   for (const auto& one : families)
-    if (name.size() > one.prefix.size() && name.starts_with(one.prefix))
+    if (name.starts_with(one.prefix))
       return [value = one.value, rest = std::string(name.substr(one.prefix.size()))](
                  evaluation& e, std::string& out) { value(e, rest, out); };
   return {};
@@ -187,7 +232,7 @@ std::size_t variable_table::slot(std::string_view name, const position& used_at)
 
 void variable_table::define(const word& name, getter value, diagnostics& report) {
   const auto bare = std::string_view(name.text).substr(1);
-  if (find_builtin(to_lower(bare))) {
+  if (find_single(to_lower(bare)) != nullptr) {
     report.error(name.at, "the variable \"" + name.text + "\" exists already and cannot be defined");
     return;
   }
@@ -196,7 +241,7 @@ void variable_table::define(const word& name, getter value, diagnostics& report)
 
 std::size_t variable_table::assignable(std::string_view name, const position& at, diagnostics& report) {
   const auto number = slot(name, at);
-  if (find_builtin(entries_[number].name))
+  if (find_single(entries_[number].name) != nullptr)
     report.error(at, "the variable \"$" + std::string(name) + "\" exists already and cannot be set");
   if (!entries_[number].value)
     entries_[number].value = [number](evaluation& e, std::string& out) {
@@ -214,6 +259,10 @@ void variable_table::resolve(diagnostics& report) {
     for (const auto& other : entries_)
       if (other.value) known.push_back(other.name);
     const auto meant = closest(one.name, known);
+    if (is_nginx_variable(one.name)) {
+      report.error(one.used_at, "the variable \"$" + one.name + "\" is not supported");
+      continue;
+    }
     report.error(one.used_at, "unknown variable \"$" + one.name + "\"" +
                                   (meant.empty() ? std::string() : "; did you mean \"$" + std::string(meant) + "\"?"));
   }
@@ -247,7 +296,7 @@ text_template text_template::compile(const word& source, variable_table& variabl
                                   : "invalid variable name in \"" + source.text + "\"");
       break;
     }
-    if (found.name.size() == 1 && found.name[0] >= '1' && found.name[0] <= '9')
+    if (!rest.starts_with("${") && found.name.size() == 1 && found.name[0] >= '1' && found.name[0] <= '9')
       result.parts_.push_back({kind::capture, {}, static_cast<std::size_t>(found.name[0] - '0')});
     else
       result.parts_.push_back({kind::variable, {}, variables.slot(found.name, source.at)});

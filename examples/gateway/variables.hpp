@@ -25,6 +25,7 @@ struct request_state {
   std::uint16_t client_port = 0;
   std::uint16_t local_port = 0;
   std::uint64_t connection = 0;
+  std::uint64_t request = 0;  ///< its number on the connection
   std::string host;         ///< [$host]
   std::string server_name;  ///< the chosen server's first [$server_name]
   request_uri uri{};

@@ -59,7 +59,11 @@ class gateway::state : public std::enable_shared_from_this<state> {
   class connection;
 
   state(asio::any_io_executor on, selector choose, gateway_options with)
-      : executor(std::move(on)), select(std::move(choose)), options(std::move(with)), pause_(executor) {}
+      : executor(std::move(on)),
+        select(std::move(choose)),
+        options(std::move(with)),
+        usual{options.request_head, options.timeouts},
+        pause_(executor) {}
 
   std::string listen(std::string_view at, const listen_options& how) {
     return begin(detail::open_listener(executor, at, how.backlog, how.reuse_port, how.ipv6_only));
@@ -84,6 +88,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   const asio::any_io_executor executor;
   const selector select;
   const gateway_options options;
+  const reception usual;
   bool draining = false;
   bool stopped = false;
   const session_registry sessions{};
@@ -135,10 +140,10 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   ~connection() { server_->gone(*this); }
 
   void read() {
-    const auto& o = server_->options;
+    const auto& by = received();
     reading_ = true;
-    read_head_options how{.limits = o.request_head, .head = o.timeouts.client_head,
-                          .first_byte = request_ != 0 && leftover_.empty() ? o.timeouts.keep_alive : duration::zero()};
+    read_head_options how{.limits = by.request_head, .head = by.timeouts.client_head,
+                          .first_byte = request_ != 0 && leftover_.empty() ? keep_alive_ : duration::zero()};
     async_read_head(socket_, std::move(leftover_), how,
                     stoppable([self = shared_from_this()](read_head_result result) { self->on_head(std::move(result)); }));
   }
@@ -150,6 +155,15 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   void stop() { stop_.emit(asio::cancellation_type::terminal); }
 
  private:
+  const reception& received() const {
+    const auto& receive = server_->options.receive;
+    const auto* other = receive ? receive(seen()) : nullptr;
+    return other != nullptr ? *other : server_->usual;
+  }
+  const timeouts& times_of(const std::shared_ptr<const route>& how) const {
+    return how ? how->tunnel.timeouts : received().timeouts;
+  }
+
   inbound seen() const noexcept {
     return {head_, client_.host, client_.port, local_.host, local_.port, listener_, number_, request_};
   }
@@ -162,14 +176,14 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
       if (status == 0 || is_silent(result.error)) return close();
       ++request_;
       head_ = {};
-      return refuse(status, result.error, nullptr);
+      return refuse(status, result.error);
     }
     ++request_;
     ++server_->requests;
     head_ = std::move(result.head);
     early_ = std::move(result.early);
     const auto request = seen();
-    if (const auto error = check_request(head_)) return refuse(status_for(error), error, &request);
+    if (const auto error = check_request(head_)) return refuse(status_for(error), error);
     decide(request);
   }
 
@@ -184,7 +198,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     try {
       chosen = server_->select(request);
     } catch (...) {
-      return answer(error_answer(500, {}, &request));
+      return answer(error_answer(500, {}));
     }
     if (auto* to = std::get_if<pass>(&chosen)) forward(std::move(*to));
     else if (auto* own = std::get_if<respond>(&chosen)) answer(std::move(*own));
@@ -192,13 +206,16 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void forward(pass to) {
+    keep_alive_ = times_of(to.how).keep_alive;
     exchange what{.head = head_,
                   .early = std::move(early_),
                   .client = client_.host,
                   .local = local_.host,
                   .hash_key = std::move(to.hash_key),
                   .how = std::move(to.how),
-                  .sessions = server_->sessions};
+                  .sessions = server_->sessions,
+                  .user = std::move(to.user),
+                  .close = to.close};
     what.on_established = [self = weak_from_this(), next = std::move(to.on_established)](session_handle session) {
       if (auto alive = self.lock()) alive->on_established(session);
       if (next) next(session);
@@ -225,27 +242,26 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
       log(499, 0, &result);
       return close();
     }
-    const auto request = seen();
     if (result.cause == end_cause::refused) ++server_->refused;
-    auto own = error_answer(result.status, result.error, &request);
+    auto own = error_answer(result.status, result.error);
     own.close = own.close || !result.keep_alive;
     early_ = std::move(result.leftover);
     body_read_ = result.keep_alive;
     send(std::move(own), &result);
   }
 
-  respond error_answer(int status, const std::error_code& why, const inbound* request) const {
+  respond error_answer(int status, const std::error_code& why) const {
     const auto& make = server_->options.error_answer;
     if (!make) return plain_answer(status, why);
     try {
-      return make(status, why, request);
+      return make(status, why, seen());
     } catch (...) {
       return plain_answer(500, {});
     }
   }
-  void refuse(int status, const std::error_code& why, const inbound* request) {
+  void refuse(int status, const std::error_code& why) {
     ++server_->refused;
-    auto own = error_answer(status, why, request);
+    auto own = error_answer(status, why);
     own.close = true;
     body_read_ = false;
     send(std::move(own), nullptr);
@@ -293,7 +309,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     std::string bytes = bytes_of(own, closes);
     if (head_.method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
     log(own.status, head_.method == "HEAD" ? 0 : own.body.size(), result);
-    const auto& t = server_->options.timeouts;
+    const auto& t = times_of(own.how);
+    keep_alive_ = t.keep_alive;
     async_send(socket_, std::move(bytes), {.send_stall = t.send_stall, .close = closes, .linger = t.linger},
                stoppable([self = shared_from_this(), closes](std::error_code error) {
                  if (error || closes) self->close();
@@ -312,8 +329,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   // FIN first, so that the last answer is not lost to a reset.
   void close_politely() {
     if (server_->stopped) return close();
-    const auto& t = server_->options.timeouts;
-    async_send(socket_, {}, {.close = true, .linger = t.linger},
+    async_send(socket_, {}, {.close = true, .linger = received().timeouts.linger},
                stoppable([self = shared_from_this()](std::error_code) { self->close(); }));
   }
 
@@ -332,6 +348,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   const std::size_t listener_;
   const std::uint64_t number_;
   std::uint64_t request_ = 0;
+  duration keep_alive_{};  // after the present request
   request_head head_;
   std::string early_;     // of the present request
   std::string leftover_;  // of the next one

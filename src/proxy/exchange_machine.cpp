@@ -307,7 +307,7 @@ void exchange_machine::on_final_head(time_point now) {
 
 bool exchange_machine::client_keeps_alive() const noexcept {
   const auto& fields = what_.head.fields;
-  if (fields.has_token("Connection", "close") || downstream_ended_) return false;
+  if (what_.close || fields.has_token("Connection", "close") || downstream_ended_) return false;
   return what_.head.version == http_version::http_1_1 || fields.has_token("Connection", "keep-alive");
 }
 

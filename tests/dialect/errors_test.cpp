@@ -137,8 +137,13 @@ TEST_CASE("listen and server_name are checked") {
         strings{"t.conf:3:37: error: a duplicate listen 127.0.0.1:1"});
   CHECK(in_http("server { listen 127.0.0.1:1 default_server; }\nserver { listen 127.0.0.1:1 default_server; "
                 "server_name a; }") == strings{"t.conf:4:17: error: a duplicate default server for 127.0.0.1:1"});
+  CHECK(in_http("server { listen 127.0.0.1:1; server_name *a.b; }") ==
+        strings{"t.conf:3:42: error: invalid server name or wildcard \"*a.b\""});
+  // nginx looks at names only where there is a choice.
   CHECK(in_http("server { listen 127.0.0.1:1; server_name a.*.b; }") ==
-        strings{"t.conf:3:42: error: invalid server name or wildcard \"a.*.b\""});
+        strings{"t.conf:3:42: warning: server name \"a.*.b\" matches no host"});
+  CHECK(in_http("server { listen 127.0.0.1:1; server_name a.*.b; }\nserver { listen 127.0.0.1:1; }") ==
+        strings{"t.conf:3:42: error: invalid server name or wildcard \"a.*.b\" on 127.0.0.1:1"});
   CHECK(in_http("server { listen 127.0.0.1:1; server_name a; }\nserver { listen 127.0.0.1:1; server_name a; }") ==
         strings{"t.conf:4:1: warning: conflicting server name \"a\" on 127.0.0.1:1, ignored: an earlier server has it"});
 }

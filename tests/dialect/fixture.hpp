@@ -99,6 +99,7 @@ class asked {
     exchange_.head = head_;
     exchange_.client = what.client;
     exchange_.local = what.local;
+    if (passed()) exchange_.user = pass().user;
   }
 
   bool passed() const { return std::holds_alternative<wsproxy::pass>(decision_); }

@@ -236,11 +236,13 @@ TEST_CASE("an error page carries the fields that are always added") {
   const request what;
   const auto head = what.head();
   const wsproxy::inbound in{head, what.client, 1, what.local, what.local_port, 0, 1, 1};
-  const auto page = wsproxy_gateway::router(config).error_answer(502, wsproxy::errc::connect_failed, &in);
+  const auto page = wsproxy_gateway::router(config).error_answer(502, wsproxy::errc::connect_failed, in);
   CHECK(page.status == 502);
   CHECK(page.extra.value_or_empty("X-Always") == "502");
   CHECK(page.body.find("502 Bad Gateway") != std::string::npos);
-  CHECK(wsproxy_gateway::router(config).error_answer(400, wsproxy::errc::bad_start_line, nullptr).close);
+  const wsproxy::request_head none;
+  const wsproxy::inbound unread{none, what.client, 1, what.local, what.local_port, 0, 1, 1};
+  CHECK(wsproxy_gateway::router(config).error_answer(400, wsproxy::errc::bad_start_line, unread).close);
 }
 
 TEST_CASE("a target of one asterisk is refused, as nginx refuses it") {

@@ -188,8 +188,8 @@ TEST_CASE("what a callback throws becomes a 500, and the server lives on") {
         if (request.head.target == "/smuggle") return wsproxy::respond{.extra = {{"X", "a\r\nY: b"}}};
         return wsproxy::respond{.body = "fine"};
       },
-      {.error_answer = [](int status, const std::error_code&, const inbound* request) -> wsproxy::respond {
-        if (request != nullptr && request->head.method == "PUT") throw std::runtime_error("no page");
+      {.error_answer = [](int status, const std::error_code&, const inbound& request) -> wsproxy::respond {
+        if (request.head.method == "PUT") throw std::runtime_error("no page");
         return {.status = status, .body = "page"};
       }}));
   for (const char* const method : {"GET", "PUT"}) {
@@ -292,8 +292,8 @@ TEST_CASE("every request that ends is told once, with its status and bytes") {
 TEST_CASE("a request whose head was read is known to error_answer, another is not") {
   mailbox<std::string> seen;
   proxy p({.options = {
-               .error_answer = [&](int status, const std::error_code&, const inbound* r) -> wsproxy::respond {
-                 seen.put(std::to_string(status) + " " + (r != nullptr ? r->head.target : "unknown"));
+               .error_answer = [&](int status, const std::error_code&, const inbound& r) -> wsproxy::respond {
+                 seen.put(std::to_string(status) + " " + (r.head.target.empty() ? "unknown" : r.head.target));
                  return {.status = status};
                }}});
   p.backend.close();
@@ -306,6 +306,55 @@ TEST_CASE("a request whose head was read is known to error_answer, another is no
   CHECK(seen.take() == "502 /refused");
   CHECK(seen.take() == "400 /no-host");
   CHECK(seen.take() == "400 unknown");
+}
+
+TEST_CASE("after a request, how long the next may take is its route's to say") {
+  const auto how = wsproxy::route::make({.tunnel = {.timeouts = {.keep_alive = 100ms}}});
+  const bool forwarded = GENERATE(false, true);
+  const wsproxy::upstream* to = nullptr;
+  proxy p({.options = {.timeouts = {.keep_alive = 20s}}, .select = [&](const inbound&) -> decision {
+             if (forwarded) return wsproxy::pass{.to = *to, .how = how};
+             return wsproxy::respond{.body = "x", .how = how};
+           }});
+  to = &p.to;
+  auto client = p.client();
+  const auto begin = clock::now();
+  client.send(get("/"));
+  if (forwarded) {
+    auto backend = p.backend.accept();
+    read_head(backend);
+    backend.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+  }
+  CHECK(read_message(client).body == "x");
+  CHECK(client.read_all().empty());
+  CHECK(clock::now() - begin < 15s);
+}
+
+TEST_CASE("a connection has the reception that its listener is given") {
+  const wsproxy::reception narrow{.request_head = {.line_bytes = 600, .head_bytes = 600}};
+  proxy p(answering([](const inbound&) -> decision { return wsproxy::respond{}; },
+                    {.receive = [&](const inbound& in) { return in.listener == 1 ? &narrow : nullptr; }}));
+  const auto at = p.loop.call([&] { return p.server().listen("127.0.0.1:0"); });
+  const auto port = static_cast<std::uint16_t>(std::stoul(at.substr(at.rfind(':') + 1)));
+  for (const auto& [to, status] : {std::pair(p.port(), 200), std::pair(port, 414)}) {
+    auto client = peer::connect(to);
+    client.send(get("/" + std::string(700, 'x')));
+    CHECK(read_message(client).status() == status);
+  }
+}
+
+TEST_CASE("a connection is closed after the response where the selector says so, and the client is told") {
+  const wsproxy::upstream* to = nullptr;
+  proxy p({.select = [&](const inbound&) -> decision { return wsproxy::pass{.to = *to, .close = true}; }});
+  to = &p.to;
+  auto client = p.client();
+  client.send(get("/"));
+  auto backend = p.backend.accept();
+  read_head(backend);
+  backend.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+  const auto answer = client.read_all();
+  CHECK(answer.find("\r\nConnection: close\r\n") != std::string::npos);
+  CHECK(answer.ends_with("\r\n\r\nx"));
 }
 
 // ---- Listening

@@ -46,6 +46,8 @@ struct pass {
   std::optional<std::string> hash_key{};                ///< nothing: the client's address; see exchange
   std::function<void(session_handle)> on_established{};
   std::function<void(const forward_result&)> on_end{};  ///< for logs and accounts; called once
+  std::shared_ptr<void> user{};                         ///< see exchange
+  bool close = false;                                   ///< see exchange
 };
 
 /// Answer: a response of the gateway's own.
@@ -54,6 +56,7 @@ struct respond {
   fields extra{};
   std::string body{};
   bool close = false;
+  std::shared_ptr<const route> how{};  ///< whose send_stall and keep_alive hold; null: those of the reception
 };
 
 /// Answer: close the connection without a word. [nginx: return 444]
@@ -61,18 +64,27 @@ struct hang_up {};
 
 using decision = std::variant<pass, respond, hang_up>;
 
+/// What holds for a connection as long as no route is known.
+struct reception {
+  head_limits request_head{};
+  /// client_head, keep_alive, send_stall and linger are used. After a request, keep_alive is that of its route.
+  wsproxy::timeouts timeouts{};
+};
+
 /// What a gateway does, apart from the routes.
 struct gateway_options {
-  head_limits request_head{};
-  /// client_head, keep_alive, send_stall and linger are used before a route is known.
-  wsproxy::timeouts timeouts{};
+  head_limits request_head{};   ///< of the reception that every connection has,
+  wsproxy::timeouts timeouts{};  ///< unless `receive` knows better
+  /// Another reception, by where the connection came in (there need not be a head). Null: the usual one. What it
+  /// points to outlives the gateway. Must not throw.
+  std::function<const reception*(const inbound&)> receive{};
   /// When client_head fires: answer 408 (RFC 9110 section 15.5.9) before closing, as nginx does not.
   bool answer_head_timeout = false;
   /// Connections at most; more wait in the listen queue. Zero: unlimited.
   std::size_t max_connections = 0;
   /// Makes the answer for a request that the gateway refuses or an exchange that failed before it was
-  /// committed. Empty: a short page with the status and the rule. `request` is null where no head was read.
-  std::function<respond(int status, const std::error_code& why, const inbound* request)> error_answer{};
+  /// committed. Empty: a short page with the status and the rule. Where no head could be read it is empty.
+  std::function<respond(int status, const std::error_code& why, const inbound& request)> error_answer{};
   /// Called once per request that ended, after the response or tunnel: for an access log.
   std::function<void(const inbound& request, int status, std::uint64_t sent, const forward_result* result)> on_request{};
   /// Trouble that has no request: accepting paused for want of descriptors, a listener that failed.

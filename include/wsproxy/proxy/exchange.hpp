@@ -60,6 +60,10 @@ struct exchange {
   /// Called once, when the 101 has been handed to the downstream connection (of async_tunnel: when the tunnel
   /// begins); on the exchange's executor.
   std::function<void(session_handle)> on_established{};
+  /// The host's own, for the functions of `how`: what they have to know of this request.
+  std::shared_ptr<void> user{};
+  /// The downstream connection is not kept after the response, whatever the client asks for.
+  bool close = false;
   /// Clock, timers and randomness; null: those of the stream's execution context.
   environment* world = nullptr;
 };
