@@ -16,6 +16,12 @@ template <class List> bool contains_name(const List& names, std::string_view nam
   return std::ranges::any_of(names, [&](const auto& one) { return wsproxy::iequals(one, name); });
 }
 
+/// nginx has a page for these.
+bool has_page(int status) {
+  return (status >= 400 && status <= 416 && status != 407) || status == 421 || status == 429 ||
+         (status >= 494 && status <= 497) || (status >= 500 && status <= 507 && status != 506);
+}
+
 bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
@@ -50,17 +56,7 @@ std::string absolute(std::string_view location, const place& where, const evalua
   return result + text;
 }
 
-/// The second time of keepalive_timeout, where the connection is going to be kept.
-void append_keep_alive(wsproxy::fields& out, const place& where, const evaluation& e) {
-  const auto told = *where.set.keepalive_header;
-  const auto& asked = e.head.fields;
-  const bool kept = e.head.version == wsproxy::http_version::http_1_1 ? !asked.has_token("Connection", "close")
-                                                                      : asked.has_token("Connection", "keep-alive");
-  if (told.count() == 0 || !kept || !may_keep_alive(where.set, e.state)) return;
-  out.add("Keep-Alive", "timeout=" + std::to_string(told.count() / 1000));
-}
-
-wsproxy::respond make_answer(int status, std::string_view type, std::string body, std::string_view location,
+wsproxy::respond make_answer(int status, std::string_view type, std::string body, std::optional<std::string_view> location,
                              const place& where, evaluation& e) {
   wsproxy::respond result{.status = status, .extra = {}, .body = std::move(body), .close = ends_connection(status)};
   result.close = result.close || !may_keep_alive(where.set, e.state);
@@ -69,14 +65,14 @@ wsproxy::respond make_answer(int status, std::string_view type, std::string body
   result.extra.add("Date", http_date(std::time(nullptr)));
   if (status == 204 || status == 304) result.body.clear();
   else if (!type.empty()) result.extra.add("Content-Type", type);
-  if (!location.empty()) result.extra.add("Location", safe_field_value(absolute(location, where, e)));
+  if (location) result.extra.add("Location", safe_field_value(absolute(*location, where, e)));
   wsproxy::response_head head;
   head.status = status;
   head.fields = result.extra;
+  if (status != 204 && status != 304) head.fields.add("Content-Length", std::to_string(result.body.size()));
   e.response = &head;
   append_added_fields(result.extra, status, where, e);
   e.response = nullptr;
-  if (!result.close) append_keep_alive(result.extra, where, e);
   return result;
 }
 
@@ -119,8 +115,8 @@ bool is_hidden(std::string_view name, const settings& set) {
                                                 "X-Accel-Limit-Rate",
                                                 "X-Accel-Buffering",
                                                 "X-Accel-Charset"};
-  if (contains_name(*set.proxy_hide_header, name)) return true;
-  return contains_name(always, name) && !contains_name(*set.proxy_pass_header, name);
+  if (contains_name(*set.proxy_pass_header, name)) return false;
+  return contains_name(*set.proxy_hide_header, name) || contains_name(always, name);
 }
 
 }  // namespace
@@ -152,14 +148,18 @@ bool gets_added_fields(int status) noexcept {
 }
 
 wsproxy::respond make_page(int status, std::string_view why, const place& where, evaluation& e) {
-  return make_answer(status, "text/html", page_text(status, why), {}, where, e);
+  return make_answer(status, "text/html", page_text(status, why), std::nullopt, where, e);
 }
 
 wsproxy::respond make_reply(const answer& reply, const place& where, evaluation& e) {
   const auto text = reply.text ? reply.text->evaluate(e) : std::string();
-  if (is_redirect(reply.status)) return make_answer(reply.status, "text/html", page_text(reply.status, {}), text, where, e);
-  if (reply.status >= 400 && text.empty()) return make_page(reply.status, {}, where, e);
-  return make_answer(reply.status, type_of(e.state.uri.path, where.set), text, {}, where, e);
+  const auto to = reply.text ? std::optional<std::string_view>(text) : std::nullopt;
+  if (is_redirect(reply.status)) return make_answer(reply.status, "text/html", page_text(reply.status, {}), to, where, e);
+  if (reply.status >= 400 && text.empty()) {
+    if (has_page(reply.status)) return make_page(reply.status, {}, where, e);
+    return make_answer(reply.status, {}, {}, std::nullopt, where, e);
+  }
+  return make_answer(reply.status, type_of(e.state.uri.path, where.set), text, std::nullopt, where, e);
 }
 
 wsproxy::respond make_redirect(std::string_view path, const place& where, evaluation& e) {
@@ -173,9 +173,8 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
   static constexpr std::string_view first[] = {"Content-Type", "Content-Length"};
   const auto& set = where.set;
   wsproxy::fields out;
-  const auto passes = [&](std::string_view name) {
-    return contains_name(*set.proxy_pass_header, name) && head.fields.count(name) != 0;
-  };
+  // Those that are passed are the backend's, even if it has none.
+  const auto passes = [&](std::string_view name) { return contains_name(*set.proxy_pass_header, name); };
   if (!passes("Server")) out.add("Server", software);
   if (!passes("Date")) out.add("Date", http_date(std::time(nullptr)));
   // nginx's order: what it writes itself comes first.
@@ -197,7 +196,6 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
   e.response = &head;  // with the upstream's fields, for $upstream_http_NAME
   append_added_fields(out, head.status, where, e);
   e.response = nullptr;
-  if (head.status != 101) append_keep_alive(out, where, e);
   head.fields = std::move(out);
 }
 

@@ -102,10 +102,13 @@ bool check_shape(const scope& in, const directive& d, const rule& r) {
   return true;
 }
 
+/// What follows their first argument are parameters, of which none is called like a directive.
+bool takes_parameters(const rule& r) { return r.name == "listen" || (r.name == "server" && !r.block); }
+
 void apply_one(scope& in, const directive& d, std::map<const rule*, position>& seen) {
   const auto next = swallowed(d);
   const auto* const found = find_rule(in, d.name());
-  if (next != 0 && (found == nullptr || d.arguments() > found->most || d.block != found->block))
+  if (next != 0 && (found == nullptr || d.arguments() > found->most || d.block != found->block || takes_parameters(*found)))
     return split(in, d, next, seen);
   if (found == nullptr) return;
   using how = rule::disposition;

@@ -11,10 +11,11 @@ constexpr auto inherited() {
   using s = settings;
   return std::tuple(&s::proxy_connect_timeout, &s::proxy_read_timeout, &s::proxy_send_timeout, &s::send_timeout,
                     &s::client_body_timeout, &s::client_header_timeout, &s::keepalive_timeout,
-                    &s::keepalive_header, &s::keepalive_requests,
+                    &s::keepalive_requests,
                     &s::client_max_body_size, &s::large_client_header_buffers, &s::proxy_buffer_size,
-                    &s::drop_unusual_names, &s::next_upstream, &s::next_upstream_tries, &s::next_upstream_timeout,
-                    &s::proxy_http_version, &s::proxy_set_header, &s::add_header, &s::proxy_redirect,
+                    &s::keep_underscores, &s::keep_unusual_names, &s::next_upstream, &s::next_upstream_tries, &s::next_upstream_timeout,
+                    &s::proxy_http_version, &s::proxy_set_header, &s::add_header, &s::proxy_hide_header, &s::proxy_pass_header,
+                    &s::proxy_redirect,
                     &s::absolute_redirect, &s::port_in_redirect, &s::server_name_in_redirect, &s::default_type,
                     &s::types, &s::access_log);
 }
@@ -26,11 +27,6 @@ void settings::inherit(const settings& outer) {
     if (!(this->*member)) this->*member = outer.*member;
   };
   std::apply([&](auto... member) { (take(member), ...); }, inherited());
-  // These two are one setting: what the upstream's answer is stripped of.
-  if (!proxy_hide_header && !proxy_pass_header) {
-    proxy_hide_header = outer.proxy_hide_header;
-    proxy_pass_header = outer.proxy_pass_header;
-  }
 }
 
 settings settings::defaults() {
@@ -39,11 +35,10 @@ settings settings::defaults() {
   s.proxy_connect_timeout = s.proxy_read_timeout = s.proxy_send_timeout = 60s;
   s.client_body_timeout = s.client_header_timeout = s.send_timeout = 60s;
   s.keepalive_timeout = 75s;
-  s.keepalive_header = 0s;
   s.keepalive_requests = 1000;
   s.client_max_body_size = 1u << 20;
   s.large_client_header_buffers = {4, 8 * 1024};
-  s.drop_unusual_names = true;
+  s.keep_underscores = s.keep_unusual_names = false;
   s.next_upstream = wsproxy::retry::error | wsproxy::retry::timeout;
   s.next_upstream_tries = 0;
   s.next_upstream_timeout = 0s;

@@ -43,12 +43,11 @@ struct log_file {
 struct settings {
   std::optional<wsproxy::duration> proxy_connect_timeout, proxy_read_timeout, proxy_send_timeout;
   std::optional<wsproxy::duration> send_timeout, client_body_timeout, client_header_timeout, keepalive_timeout;
-  std::optional<wsproxy::duration> keepalive_header;  ///< told to clients; zero: nothing is
   std::optional<unsigned> keepalive_requests;
   std::optional<std::uint64_t> client_max_body_size;
   std::optional<std::pair<std::size_t, std::size_t>> large_client_header_buffers;  ///< number and size
   std::optional<std::size_t> proxy_buffer_size;
-  std::optional<bool> drop_unusual_names;
+  std::optional<bool> keep_underscores, keep_unusual_names;  ///< in field names
   std::optional<unsigned> next_upstream, next_upstream_tries;
   static constexpr unsigned never_retry = 1u << 31;  ///< in next_upstream: off
   std::optional<wsproxy::duration> next_upstream_timeout;

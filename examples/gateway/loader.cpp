@@ -229,7 +229,8 @@ wsproxy::reception make_reception(const settings& s) {
   auto& head = result.request_head;
   head.line_bytes = s.large_client_header_buffers->second;
   head.head_bytes = s.large_client_header_buffers->first * s.large_client_header_buffers->second;
-  head.drop_unusual_names = *s.drop_unusual_names;
+  head.drop_unusual_names = !*s.keep_unusual_names;
+  head.keep_underscores = *s.keep_underscores;
   auto& t = result.timeouts;
   t.client_head = *s.client_header_timeout;
   t.keep_alive = *s.keepalive_timeout;

@@ -44,6 +44,10 @@ void add_line(scope& in, const directive& line, map_table& table) {
     if (key == "hostnames") table.hostnames = true;
     return;
   }
+  if (line.words.size() > 2 && line.words[2].at.line > line.words[1].end.line) {
+    in.report().error(line.words[1].end, "a \";\" is missing here");
+    return;
+  }
   if (line.words.size() != 2 || line.block) {
     in.report().error(line.at(), "a line of map is: VALUE RESULT;");
     return;

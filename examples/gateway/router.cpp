@@ -118,12 +118,14 @@ bool passes_upgrade(const wsproxy::request_rewrite& rewrite) {
          rewrite.set.has_token("Connection", "upgrade");
 }
 
-void rewrite_request(const wsproxy::exchange& what, const wsproxy::backend& to, wsproxy::request_rewrite& out) {
-  auto& work = *static_cast<forwarding*>(what.user.get());
-  auto& tried = work.state.upstreams;
+void rewrite_request(const wsproxy::exchange& what, const wsproxy::backend&, wsproxy::request_rewrite& out) {
+  out = static_cast<forwarding*>(what.user.get())->rewrite;
+}
+
+void note_attempt(const wsproxy::exchange& what, const wsproxy::backend& to) {
+  auto& tried = static_cast<forwarding*>(what.user.get())->state.upstreams;
   if (!tried.empty()) tried += ", ";
   tried += to.address().to_string();
-  out = work.rewrite;
 }
 
 void rewrite_answer(const wsproxy::exchange& what, wsproxy::response_head& head) {
@@ -137,10 +139,14 @@ void rewrite_answer(const wsproxy::exchange& what, wsproxy::response_head& head)
 std::string describe(const wsproxy::forward_result& result, const request_state& state) {
   auto what = result.error.message();
   if (what.ends_with('.')) what.pop_back();
-  auto upstream = state.upstreams;  // those that a request was sent to; else the one that could not be reached
-  if (upstream.empty()) upstream = result.backend ? result.backend->address().to_string() : "none";
+  const auto upstream = state.upstreams.empty() ? "none" : state.upstreams;
   return what + ", client: " + state.client + ", host: \"" + state.host + "\", uri: \"" + state.uri.raw +
          "\", upstream: " + upstream;
+}
+
+/// No file is there; and to nginx's file handler there are only three methods.
+int status_without_files(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "POST" ? 404 : 405;
 }
 
 bool worth_logging(const wsproxy::forward_result& result) {
@@ -150,6 +156,7 @@ bool worth_logging(const wsproxy::forward_result& result) {
 }  // namespace
 
 void add_rewriting(wsproxy::route& route) {
+  route.on_attempt = note_attempt;
   route.rewrite_request = rewrite_request;
   route.rewrite_response = rewrite_answer;
 }
@@ -167,7 +174,7 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
     return make_reply(*chosen.reply, where, e);
   }
   if (chosen.add_slash) return make_redirect(chosen.location->name, where, e);
-  if (chosen.location == nullptr || !where.proxy) return make_page(404, {}, where, e);
+  if (chosen.location == nullptr || !where.proxy) return make_page(status_without_files(in.head.method), {}, where, e);
 
   auto to = find_destination(*config_, where, *chosen.location, e);
   if (!to.to) {
@@ -194,7 +201,13 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
 namespace {
 
 /// The place whose rules concern a request that is answered with an error, which may come of its own rules.
+/// `state` becomes what is known of the request.
 const place& place_of(const configuration& config, const wsproxy::inbound& request, request_state& state) {
+  if (request.user != nullptr) {
+    auto& work = *static_cast<forwarding*>(request.user);
+    state = work.state;
+    return *work.where;
+  }
   const auto& fallback = config.hosts_at(request.listener, request.local).fallback()->here;
   if (request.head.method.empty()) return fallback;
   try {
@@ -216,6 +229,7 @@ wsproxy::respond router::error_answer(int status, const std::error_code& why, co
 }
 
 const std::vector<log_file>& router::access_logs(const wsproxy::inbound& in) const {
+  if (in.user != nullptr) return *static_cast<forwarding*>(in.user)->where->set.access_log;
   request_state state;
   return *place_of(*config_, in, state).set.access_log;
 }

@@ -14,7 +14,6 @@ namespace wsproxy_gateway {
 namespace {
 
 using how = rule::disposition;
-using namespace std::chrono_literals;
 
 // ---- Directives with one value
 
@@ -44,18 +43,16 @@ template <auto Member> void name_list(scope& in, const directive& d) {
   list->push_back(d.words[1].text);
 }
 
-/// Zero: connections are not kept. The second time is told to the client.
+/// Zero: connections are not kept. The second time would be told to the client.
 void keepalive_timeout(scope& in, const directive& d) {
   const auto t = parse_time(d.words[1].text);
   if (!t) return bad_value(in, d, "a time is 60s, 1m30s or 500ms");
   in.set->keepalive_timeout = *t;
-  if (d.arguments() == 1) {
-    in.set->keepalive_header = 0s;
-    return;
-  }
-  const auto told = parse_seconds(d.words[2].text);
-  if (told) in.set->keepalive_header = *told;
-  else in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text + "\" in \"keepalive_timeout\" directive: "
+  if (d.arguments() == 1) return;
+  if (parse_seconds(d.words[2].text))
+    in.report().warning(d.words[2].at, "the second time of \"keepalive_timeout\" is ignored: clients are not told");
+  else
+    in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text + "\" in \"keepalive_timeout\" directive: "
                                         "a time of whole seconds is 60s or 1m30s");
 }
 
@@ -89,11 +86,11 @@ void header_buffers(scope& in, const directive& d) {
   in.set->large_client_header_buffers = {*number, static_cast<std::size_t>(*size)};
 }
 
-/// [underscores_in_headers on, ignore_invalid_headers off]: field names outside letters, digits and - are kept.
-template <bool KeptWhen> void unusual_names(scope& in, const directive& d) {
+/// Field names outside letters, digits and - are kept; all of them, or those with _.
+template <auto Member, bool KeptWhen> void unusual_names(scope& in, const directive& d) {
   const auto text = to_lower(d.words[1].text);
   if (text != "on" && text != "off") return bad_value(in, d, "it is on or off");
-  if ((text == "on") == KeptWhen) in.set->drop_unusual_names = false;
+  in.set->*Member = (text == "on") == KeptWhen;
 }
 
 void http_version(scope& in, const directive& d) {
@@ -331,8 +328,8 @@ constexpr rule table[] = {
     simple("client_body_timeout", all_levels, 1, 1, time_value<&settings::client_body_timeout>, once),
     simple("client_max_body_size", all_levels, 1, 1, body_size, once),
     simple("large_client_header_buffers", in_http | in_server, 2, 2, header_buffers, once),
-    simple("underscores_in_headers", in_http | in_server, 1, 1, unusual_names<true>, once),
-    simple("ignore_invalid_headers", in_http | in_server, 1, 1, unusual_names<false>, once),
+    simple("underscores_in_headers", in_http | in_server, 1, 1, unusual_names<&settings::keep_underscores, true>, once),
+    simple("ignore_invalid_headers", in_http | in_server, 1, 1, unusual_names<&settings::keep_unusual_names, false>, once),
     simple("keepalive_timeout", all_levels, 1, 2, keepalive_timeout, once),
     simple("keepalive_requests", all_levels, 1, 1, number_value<&settings::keepalive_requests>, once),
     simple("send_timeout", all_levels, 1, 1, time_value<&settings::send_timeout>, once),

@@ -46,6 +46,25 @@ void append_request_id(evaluation& e, std::string& out) {
   out += e.state.request_id;
 }
 
+/// nginx's rule for $http_NAME: without case, and - is written _.
+bool names_field(std::string_view variable, std::string_view field) {
+  return std::equal(variable.begin(), variable.end(), field.begin(), field.end(), [](char v, char f) {
+    if (f >= 'A' && f <= 'Z') f = static_cast<char>(f - 'A' + 'a');
+    return v == (f == '-' ? '_' : f);
+  });
+}
+
+void append_field(const wsproxy::fields& fields, std::string_view variable, std::string& out) {
+  bool any = false;
+  const std::string_view separator = variable == "cookie" ? "; " : ", ";
+  for (const auto field : fields) {
+    if (!names_field(variable, field.name)) continue;
+    if (any) out += separator;
+    out += field.value;
+    any = true;
+  }
+}
+
 /// 4 or 16 bytes; the text where it is no IP address.
 void append_address_bytes(const std::string& text, std::string& out) {
   std::array<char, sizeof(::in6_addr)> bytes{};
@@ -93,7 +112,11 @@ constexpr builtin builtins[] = {
     {"proxy_host", [](evaluation& e, std::string& out) { out += e.state.proxy_host; }},
     {"proxy_port", [](evaluation& e, std::string& out) { out += e.state.proxy_port; }},
     {"proxy_add_x_forwarded_for",
-     [](evaluation& e, std::string& out) { out += wsproxy::append_forwarded_for(e.head.fields, e.state.client); }},
+     [](evaluation& e, std::string& out) {
+       append_field(e.head.fields, "x_forwarded_for", out);
+       if (e.head.fields.count("X-Forwarded-For") != 0) out += ", ";
+       out += e.state.client;
+     }},
     {"upstream_addr", [](evaluation& e, std::string& out) { out += e.state.upstreams; }},
     {"status", append_status},
     {"request_id", append_request_id},
@@ -120,25 +143,6 @@ bool is_nginx_variable(std::string_view name) {
                                                     "jwt_", "realip_", "gzip_", "limit_", "secure_link", "fastcgi_"};
   return std::ranges::find(names, name) != std::end(names) ||
          std::ranges::any_of(beginnings, [&](std::string_view one) { return name.starts_with(one); });
-}
-
-/// nginx's rule for $http_NAME: without case, and - is written _.
-bool names_field(std::string_view variable, std::string_view field) {
-  return std::equal(variable.begin(), variable.end(), field.begin(), field.end(), [](char v, char f) {
-    if (f >= 'A' && f <= 'Z') f = static_cast<char>(f - 'A' + 'a');
-    return v == (f == '-' ? '_' : f);
-  });
-}
-
-void append_field(const wsproxy::fields& fields, std::string_view variable, std::string& out) {
-  bool any = false;
-  const std::string_view separator = variable == "cookie" ? "; " : ", ";
-  for (const auto field : fields) {
-    if (!names_field(variable, field.name)) continue;
-    if (any) out += separator;
-    out += field.value;
-    any = true;
-  }
 }
 
 /// $arg_NAME: the first NAME=… of the query, without case, undecoded.

@@ -165,7 +165,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   inbound seen() const noexcept {
-    return {head_, client_.host, client_.port, local_.host, local_.port, listener_, number_, request_};
+    return {head_, client_.host, client_.port, local_.host, local_.port, listener_, number_, request_, user_.get()};
   }
 
   void on_head(read_head_result result) {
@@ -214,7 +214,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
                   .hash_key = std::move(to.hash_key),
                   .how = std::move(to.how),
                   .sessions = server_->sessions,
-                  .user = std::move(to.user),
+                  .user = user_ = std::move(to.user),
                   .close = to.close};
     what.on_established = [self = weak_from_this(), next = std::move(to.on_established)](session_handle session) {
       if (auto alive = self.lock()) alive->on_established(session);
@@ -323,6 +323,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     leftover_ = std::move(leftover);
     early_ = {};
     head_ = {};
+    user_ = {};
     read();
   }
 
@@ -349,6 +350,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   const std::uint64_t number_;
   std::uint64_t request_ = 0;
   duration keep_alive_{};  // after the present request
+  std::shared_ptr<void> user_;
   request_head head_;
   std::string early_;     // of the present request
   std::string leftover_;  // of the next one

@@ -103,6 +103,7 @@ void exchange_machine::next_attempt(time_point now) {
   if (!lease_) return finish(end_cause::failed, errc::no_backend, side::upstream, status_for(errc::no_backend));
   ++result_.attempts;
   result_.backend = lease_.backend();
+  if (what_.how->on_attempt) what_.how->on_attempt(what_, *result_.backend);
   result_.at = stage::connect;
   phase_ = step::dialing;
   connected_ = false;

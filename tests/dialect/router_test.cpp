@@ -271,3 +271,39 @@ TEST_CASE("a body that a location does not allow is refused before the location 
   CHECK(ask(text, with_length("/any", "11")).answer().status == 200);
   CHECK(ask(text, with_length("/", "11", "PUT")).answer().status == 204);
 }
+
+TEST_CASE("before a route is known, the listening address's default server says how long to wait") {
+  const auto config = load(with_http(
+      "server { listen 127.0.0.1:8020; return 200; }"
+      "server { listen 127.0.0.1:8020 default_server; client_header_timeout 5s; keepalive_timeout 6s; send_timeout 7s;"
+      "  large_client_header_buffers 2 1k; underscores_in_headers on; return 200; }"
+      "server { listen 127.0.0.1:8021; client_header_timeout 8s; return 200; }"));
+  const auto& first = config->hosts_at(0, "127.0.0.1").reception;
+  CHECK(first.timeouts.client_head == 5s);
+  CHECK(first.timeouts.keep_alive == 6s);
+  CHECK(first.timeouts.send_stall == 7s);
+  CHECK(first.request_head.line_bytes == 1024);
+  CHECK(first.request_head.head_bytes == 2048);
+  CHECK(first.request_head.keep_underscores);
+  CHECK(config->hosts_at(1, "127.0.0.1").reception.timeouts.client_head == 8s);
+}
+
+TEST_CASE("connections are not kept where keepalive_timeout is 0, nor beyond keepalive_requests") {
+  const std::string_view all =
+      "location /off { keepalive_timeout 0; return 200 x; } location /one { keepalive_requests 1; return 200 x; }"
+      "location /on { keepalive_timeout 9s; return 200 x; } location /pass { keepalive_timeout 0; proxy_pass http://127.0.0.1:1; }";
+  const auto text = with_server(all);
+  CHECK(ask(text, {.target = "/off"}).answer().close);
+  CHECK(ask(text, {.target = "/one"}).answer().close);
+  CHECK_FALSE(ask(text, {.target = "/on"}).answer().close);
+  CHECK(ask(text, {.target = "/on"}).answer().how->tunnel.timeouts.keep_alive == 9s);
+  CHECK(ask(text, {.target = "/pass"}).pass().close);
+}
+
+TEST_CASE("all exchanges of a place have one route, and one for those that may upgrade") {
+  const auto config = load(seed);
+  const request plain;
+  CHECK(asked(config, plain).pass().how == asked(config, plain).pass().how);
+  CHECK(asked(config, plain).pass().how != asked(config, handshake).pass().how);
+  CHECK_FALSE(asked(config, plain).pass().how->upgrade.allowed);
+}

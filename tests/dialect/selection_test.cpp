@@ -202,3 +202,32 @@ TEST_CASE("included files stand in the place of include") {
   CHECK(broken[0].starts_with((folder / "conf.d/b.conf").string() + ":2:10: error: host not found in listen"));
   CHECK(broken[1].find(":3:10: error: cannot read ") != std::string::npos);
 }
+
+TEST_CASE("locations inside locations are chosen within the one that was chosen") {
+  const std::string_view all =
+      "location / { return 200 root; } location ~ \\.txt$ { return 200 text; }"
+      "location /a { location /a/b { location ~ \\.txt$ { return 200 abtext; } return 200 ab; }"
+      "  location = /a/c { return 200 ac; } return 200 a; }"
+      "location ^~ /f { location /f/g { return 200 fg; } return 200 f; }"
+      "location ~ ^/r { location ~ s$ { return 200 rs; } return 200 r; }";
+  CHECK(location_for(all, "/a") == "a");
+  CHECK(location_for(all, "/a/b/x") == "ab");
+  CHECK(location_for(all, "/a/b/x.txt") == "abtext");
+  CHECK(location_for(all, "/a/c") == "ac");
+  CHECK(location_for(all, "/a/x.txt") == "text");
+  CHECK(location_for(all, "/f/x.txt") == "f");
+  CHECK(location_for(all, "/f/g/x.txt") == "fg");
+  CHECK(location_for(all, "/r") == "r");
+  CHECK(location_for(all, "/rs") == "rs");
+}
+
+TEST_CASE("a location inside another takes over its settings, but neither proxy_pass nor rules") {
+  const auto text = with_server(
+      "location /a { proxy_pass http://127.0.0.1:1; proxy_read_timeout 7s; set $x set;"
+      "  location /a/b { proxy_pass http://127.0.0.1:2; proxy_set_header X \"[$x]\"; }"
+      "  location /a/c { } }");
+  const auto inner = ask(text, {.target = "/a/b"});
+  CHECK(inner.pass().how->tunnel.timeouts.response == std::chrono::seconds(7));
+  CHECK(inner.rewrite().set.value_or_empty("X") == "[]");
+  CHECK(ask(text, {.target = "/a/c"}).answer().status == 404);
+}

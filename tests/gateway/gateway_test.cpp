@@ -343,6 +343,35 @@ TEST_CASE("a connection has the reception that its listener is given") {
   }
 }
 
+TEST_CASE("what a pass came with is there when the exchange has failed, and in the log") {
+  const wsproxy::upstream* to = nullptr;
+  const auto mark = std::make_shared<std::string>("mine");
+  const auto named = [](const inbound& in) { return in.user != nullptr ? *static_cast<std::string*>(in.user) : "none"; };
+  wsproxy::route how;
+  mailbox<std::string> seen;
+  how.on_attempt = [&](const wsproxy::exchange& what, const wsproxy::backend&) {
+    seen.put("attempt " + *static_cast<std::string*>(what.user.get()));
+  };
+  proxy p({.options = {.error_answer = [&](int status, const std::error_code&, const inbound& in) -> wsproxy::respond {
+                         seen.put("answer " + named(in));
+                         return {.status = status};
+                       },
+                       .on_request = [&](const inbound& in, int, std::uint64_t, const wsproxy::forward_result*) {
+                         seen.put("log " + named(in));
+                       }},
+           .select = [&, route = wsproxy::route::make(std::move(how))](const inbound& in) -> decision {
+             if (in.head.target == "/own") return wsproxy::respond{};
+             return wsproxy::pass{.to = *to, .how = route, .user = mark};
+           }});
+  to = &p.to;
+  p.backend.close();
+  auto client = p.client();
+  client.send(get("/") + get("/own"));
+  CHECK(read_message(client).status() == 502);
+  CHECK(read_message(client).status() == 200);
+  for (const auto* const what : {"attempt mine", "answer mine", "log mine", "log none"}) CHECK(seen.take() == what);
+}
+
 TEST_CASE("a connection is closed after the response where the selector says so, and the client is told") {
   const wsproxy::upstream* to = nullptr;
   proxy p({.select = [&](const inbound&) -> decision { return wsproxy::pass{.to = *to, .close = true}; }});

@@ -186,6 +186,9 @@ TEST_CASE("names of unusual token characters are kept on demand, and always in r
   keep.drop_unusual_names = false;
   CHECK(read_request("GET / HTTP/1.1\r\n" + lines, keep).head == "GET / HTTP/1.1\r\n" + lines);
   CHECK(read_response("HTTP/1.1 200 OK\r\n" + lines).head == "HTTP/1.1 200 OK\r\n" + lines);
+  head_limits underscores;
+  underscores.keep_underscores = true;
+  CHECK(read_request("GET / HTTP/1.1\r\n" + lines, underscores).head == "GET / HTTP/1.1\r\nX_Real_IP: 1\r\n\r\n");
 }
 
 // Each row ends with the byte that is wrong.

@@ -37,6 +37,7 @@ struct inbound {
   std::size_t listener = 0;       ///< index in the order of `listen`
   std::uint64_t connection = 0;   ///< the connection's number, from 1
   std::uint64_t request = 0;      ///< the request's number on its connection, from 1
+  void* user = nullptr;           ///< in error_answer and on_request: what `pass` came with
 };
 
 /// Answer: forward to an upstream.
@@ -46,7 +47,7 @@ struct pass {
   std::optional<std::string> hash_key{};                ///< nothing: the client's address; see exchange
   std::function<void(session_handle)> on_established{};
   std::function<void(const forward_result&)> on_end{};  ///< for logs and accounts; called once
-  std::shared_ptr<void> user{};                         ///< see exchange
+  std::shared_ptr<void> user{};                         ///< see exchange and inbound
   bool close = false;                                   ///< see exchange
 };
 

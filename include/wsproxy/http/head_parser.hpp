@@ -24,8 +24,10 @@ struct head_limits {
   /// Field lines (400). [max_headers]
   std::size_t field_count = 1000;
   /// Fields of a request whose name has token characters other than letters, digits and '-' are
-  /// dropped, as nginx does by default; false keeps them. A response keeps them always. [ignore_invalid_headers, underscores_in_headers]
+  /// dropped, as nginx does by default; false keeps them. A response keeps them always. [ignore_invalid_headers]
   bool drop_unusual_names = true;
+  /// Then '_' is no reason to drop one. [underscores_in_headers]
+  bool keep_underscores = false;
 };
 
 /// Parses one head at a time. Not thread-safe; movable.

@@ -30,6 +30,9 @@ struct route {
   retry failover{};                ///< when another backend is asked
   upgrade_policy upgrade{};        ///< what may become a WebSocket
   head_limits response_limits{};   ///< bounds of an upstream's response head
+  /// Told of every backend that is about to be dialed, those that are never reached too; on the exchange's
+  /// executor; must neither block nor throw.
+  std::function<void(const exchange&, const backend&)> on_attempt{};
   /// Changes the request for this backend: target, fields to set. Called once per attempt, on the
   /// exchange's executor; must not block. Empty: the request goes as it came, less its hop-by-hop fields.
   std::function<void(const exchange&, const backend&, request_rewrite&)> rewrite_request{};
