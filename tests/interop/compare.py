@@ -8,7 +8,7 @@ import os
 import decided
 import harness
 import recording
-from requests_table import CASES
+from requests_table import CASES, COMMON, cases_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The nginx whose differences decided.py has.
@@ -21,11 +21,13 @@ class Pair:
     """nginx and the gateway before the same backends, with the same file."""
 
     def __init__(self, world, template):
-        self.world, self.template = world, template
+        self.world, self.template, self.port = world, template, world.reserve_port()
+        unix = os.path.join(world.directory, f"backend-{self.port}.socket")
         self.backends = [recording.Backend(name) for name in "abc"]
+        self.backends += [recording.Backend("unix", unix), recording.Backend("six", ("::1", 0))]
         self.others = [recording.SilentBackend(), recording.UnreachableBackend()]
-        self.port = world.reserve_port()
-        self.values = {f"BACKEND_{b.name.upper()}": f"127.0.0.1:{b.port}" for b in self.backends}
+        self.values = {f"BACKEND_{b.name.upper()}": f"127.0.0.1:{b.port}" for b in self.backends[:3]}
+        self.values |= {"UNIX": unix, "SIX": f"[::1]:{self.backends[-1].port}"}
         for key, port in (
             ("SILENT", self.others[0].port),
             ("UNREACHABLE", self.others[1].port),
@@ -42,7 +44,8 @@ class Pair:
             child.stop()
         start = {"nginx": self.world.start_nginx, "gateway": self.world.start_gateway}
         for name, address in ADDRESSES.items():
-            values = {"LISTEN": f"{address}:{self.port}", **self.values}
+            own = os.path.join(self.world.directory, f"{name}-{self.port}.socket")
+            values = {"LISTEN": f"{address}:{self.port}", "LISTEN_UNIX": own, **self.values}
             self.fronts[name] = start[name](self.template, values, (address, self.port))
 
     def observe(self, name, source, steps):
@@ -56,8 +59,10 @@ class Pair:
 
     def names(self):
         """Ports differ from run to run, and so would the comparison's output."""
-        return {f":{value.rpartition(':')[2]}": f":@{key}@" for key, value in self.values.items()} | {
-            f":{self.port}": ":@LISTEN@"
+        ports = {key: value for key, value in self.values.items() if key != "UNIX"}
+        return {f":{value.rpartition(':')[2]}": f":@{key}@" for key, value in ports.items()} | {
+            self.values["UNIX"]: "@UNIX@",
+            f":{self.port}": ":@LISTEN@",
         }
 
     def stop(self):
@@ -76,9 +81,10 @@ def shortened(body):
 
 
 def is_page(response):
-    """An error page of the proxy's own: every backend's answer has this field."""
+    """An error page of the proxy's own: every backend's answer has this field. To HEAD it has no body."""
     names = [name.lower() for name, _ in response["fields"]]
-    return response["status"] >= 300 and b"x-backend" not in names and bool(response["body"])
+    headed = response["method"] == "HEAD" and (b"Content-Type", b"text/html") in response["fields"]
+    return response["status"] >= 300 and b"x-backend" not in names and (bool(response["body"]) or headed)
 
 
 def described(response):
@@ -166,8 +172,19 @@ def compare(pair, case, source):
     return difference + (f"\n(applied: {', '.join(applied)})" if applied else "")
 
 
+def cases_for(template):
+    """A file that lists requests of its own, behind "#: ", gets those and the common ones; another all."""
+    with open(os.path.join(HERE, "conf", template), encoding="utf-8") as file:
+        lines = [line[2:].strip() for line in file if line.startswith("#: ")]
+    return (*cases_of(lines), *COMMON) if lines else CASES
+
+
 def compare_all(report, world, template):
-    wanted = [(i, case) for i, case in enumerate(CASES) if report.wants(f"nginx, {template}: {case.name}")]
+    wanted = [
+        (i, case)
+        for i, case in enumerate(cases_for(template))
+        if report.wants(f"nginx, {template}: {case.name}")
+    ]
     if not wanted:
         return
     pair = Pair(world, template)

@@ -188,12 +188,12 @@ class World:
 
     def configuration(self, template, values, name, extra=""):
         """conf/TEMPLATE with its placeholders filled in, as a file; `extra` goes to the front of http {}."""
-        with open(os.path.join(HERE, "conf", template), encoding="utf-8") as file:
+        with open(os.path.join(HERE, "conf", template), encoding="utf-8", newline="") as file:
             text = file.read()
-        for key, value in values.items():
+        for key, value in {"CONF": os.path.join(HERE, "conf"), **values}.items():
             text = text.replace(f"@{key}@", str(value))
         path = os.path.join(self.directory, name)
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "w", encoding="utf-8", newline="") as file:
             file.write(text.replace("\nhttp {\n", f"\nhttp {{\n{extra}", 1))
         return path
 

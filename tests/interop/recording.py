@@ -185,6 +185,10 @@ ANSWERS = {
     b"bad-name": answer(b"200 OK", b"X Bad: a", b"Content-Length: 2", body=b"ok"),
     b"nul": answer(b"200 OK", b"X-Nul: a\x00b", b"Content-Length: 2", body=b"ok"),
     b"bare-lf": (b"HTTP/1.1 200 OK\nX-Backend: %NAME%\nContent-Length: 2\n\nok", False),
+    # What the query says behind to=.
+    b"redirect": with_length(b"302 Found", b"Location: %TO%"),
+    b"created-at": with_length(b"201 Created", b"Location: %TO%"),
+    b"refresh-to": with_length(b"200 OK", b"Refresh: 3; url=%TO%"),
     b"101": (
         b"HTTP/1.1 101 Switching Protocols\r\nX-Backend: %NAME%\r\n"
         b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
@@ -231,10 +235,17 @@ SWITCHES = {
 class Backend:
     """One of the `server`s. What a request asks for with answer=NAME in its query is what it gets."""
 
-    def __init__(self, name, backlog=64):
+    def __init__(self, name, at=("127.0.0.1", 0), backlog=64):
+        """`at`: an address, or a path for a Unix socket."""
         self.name, self.seen = name, []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=backlog)
-        self.port = self.listener.getsockname()[1]
+        if isinstance(at, str):
+            self.listener = socket.socket(socket.AF_UNIX)
+            self.listener.bind(at)
+            self.listener.listen(backlog)
+        else:
+            family = socket.AF_INET6 if ":" in at[0] else socket.AF_INET
+            self.listener = socket.create_server(at, family=family, backlog=backlog)
+            self.port = self.listener.getsockname()[1]
         self.open, self.idle = 0, threading.Condition()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -302,7 +313,8 @@ class Backend:
             connection.sendall(text[:20])
             time.sleep(0.05)
             text = text[20:]
-        connection.sendall(text.replace(b"%NAME%", self.name.encode()))
+        to = target.partition(b"to=")[2].partition(b"&")[0]
+        connection.sendall(text.replace(b"%NAME%", self.name.encode()).replace(b"%TO%", to))
         if close:
             connection.shutdown(socket.SHUT_WR)
             reader.rest()
@@ -413,6 +425,7 @@ def read_response(reader, method):
         "status": status,
         "reason": reason.strip().decode("latin-1"),
         "version": version.decode(),
+        "method": method,
         "fields": fields,
         "interim": interim,
         "body": b"",

@@ -1,6 +1,7 @@
 """The requests that are sent to nginx and to the gateway, times every configuration."""
 
 import dataclasses
+import re
 
 from recording import CLIENT_HELLO
 
@@ -31,6 +32,7 @@ def websocket(
     key=(KEY,),
     version=("13",),
     http="HTTP/1.1",
+    host="example.test",
     body=b"",
 ):
     """A handshake; each part of it can be left out or repeated."""
@@ -38,7 +40,7 @@ def websocket(
     fields += [f"Sec-WebSocket-Key: {each}" for each in key] + [
         f"Sec-WebSocket-Version: {each}" for each in version
     ]
-    return request(target, *fields, *more, method=method, version=http, body=body)
+    return request(target, *fields, *more, method=method, host=host, version=http, body=body)
 
 
 def cases():
@@ -469,3 +471,56 @@ def cases():
 
 
 CASES = tuple(cases())
+
+# Those that are worth sending whatever the configuration is about.
+COMMON_NAMES = """GET; GET with the fields of a browser; POST with a length; POST without a length; HEAD of chunked;
+method DELETE; OPTIONS preflight; target, query; target, percent-encoded; target, dot segments;
+target, above the root; target, doubled slashes; target, encoded slash; target, broken escape;
+target, prefix; target, prefix without slash; target, unescaped specials; absolute-form without
+path; Host with port; Host missing; Host empty; Host bad; Host twice; field repeated; field folded;
+field NUL in the value; field Latin-1 value; Connection close; Connection nominating; keep-alive,
+two requests; keep-alive, pipelined; HTTP/1.0; HTTP/1.0 keep-alive; version HTTP/2.0; Content-Length
+twice different; Transfer-Encoding unknown; answer chunked; answer 204; answer 404; answer fields;
+answer hidden; answer until-close; answer http-1.0; WebSocket handshake; WebSocket with the fields
+of a browser; WebSocket no key; WebSocket version 8; WebSocket no Upgrade; WebSocket Upgrade: h2c;
+WebSocket answer 401; WebSocket answer ws-fields"""
+COMMON = tuple(case for case in CASES if case.name in " ".join(COMMON_NAMES.split("\n")).split("; "))
+assert len(COMMON) == COMMON_NAMES.count(";") + 1
+
+
+# ---- Requests as a line: METHOD[/VERSION] TARGET [+ BODY SIZE | ! ANNOUNCED SIZE] [| FIELD]...
+#
+# {a,b} stands for both; @N for N letters; a Host field replaces the usual one; WS is a WebSocket handshake.
+
+
+def expanded(line):
+    """Every way to choose one from each {...}. A pair of braces without a comma is text."""
+    found = re.search(r"\{([^{}]*,[^{}]*)\}", line)
+    if not found:
+        yield line
+        return
+    for choice in found[1].split(","):
+        yield from expanded(line[: found.start()] + choice + line[found.end() :])
+
+
+def case_of(line):
+    first, *fields = re.sub(r"@(\d+)", lambda number: "v" * int(number[1]), line).split(" | ")
+    fields = [field.rstrip() + ("" if field.rstrip()[-1:] != ":" else " ") for field in fields]
+    first, mark, size = first.partition(" + ") if " + " in first else first.partition(" ! ")
+    method, _, target = first.strip().partition(" ")
+    method, _, version = method.partition("/")
+    hosts = [field.partition(":")[2].strip() for field in fields if field.startswith("Host:")]
+    fields = [field for field in fields if not field.startswith("Host:")]
+    host = hosts[0] if hosts else "example.test"
+    if mark:
+        fields.append(f"Content-Length: {size}")
+    target = target.encode().decode("latin-1")
+    if method == "WS":
+        return Case(line, ((websocket(target, *fields, host=host), ("GET",)),))
+    body = b"b" * int(size) if mark == " + " else b""
+    data = request(target, *fields, method=method, host=host, version=f"HTTP/{version or '1.1'}", body=body)
+    return Case(line, ((data, (method,)),))
+
+
+def cases_of(lines):
+    return tuple(case_of(each) for each in dict.fromkeys(each for line in lines for each in expanded(line)))

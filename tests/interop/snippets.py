@@ -1,25 +1,32 @@
 """Configuration snippets, each right or wrong in one way, for `nginx -t` and `wsproxy-gateway -t` to judge.
 
-Most stand in one block of a file that is right otherwise; RAW ones are whole files. Whether a snippet is right is
-not said here: nginx says it.
+Most stand in one block of a file that is right otherwise; "raw" ones are whole files. Whether a snippet is right
+is not said here: nginx says it.
 """
 
 # What stands around a snippet, by the block that it is in.
+PASS = "proxy_pass http://127.0.0.1:9;"
+SITE = "server { listen 127.0.0.1:@PORT@; location / { " + PASS + " } }\n"
+GROUP = "upstream u { server 127.0.0.1:9; }\n"
+
+
+def http(*parts, events=""):
+    return "events { " + events + " }\nhttp {\n" + "".join(parts) + "}\n"
+
+
 FILES = {
-    "main": "{}\nevents {{}}\nhttp {{\n  server {{ listen 127.0.0.1:@PORT@; location / {{ proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
-    "events": "events {{ {} }}\nhttp {{\n  server {{ listen 127.0.0.1:@PORT@; location / {{ proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
-    "http": "events {{}}\nhttp {{\n  {}\n  server {{ listen 127.0.0.1:@PORT@; location / {{ proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
-    "upstream": "events {{}}\nhttp {{\n  upstream u {{ {} }}\n  server {{ listen 127.0.0.1:@PORT@; location / {{ proxy_pass http://u; }} }}\n}}\n",
-    "server": "events {{}}\nhttp {{\n  server {{ listen 127.0.0.1:@PORT@;\n    {}\n    location / {{ proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
-    "location": "events {{}}\nhttp {{\n  upstream u {{ server 127.0.0.1:9; }}\n  server {{ listen 127.0.0.1:@PORT@;\n"
-    "    location / {{ {}\n proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
-    "if": "events {{}}\nhttp {{\n  server {{ listen 127.0.0.1:@PORT@;\n"
-    "    location / {{ if ($host) {{ {} }}\n proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
+    "main": "@TEXT@\n" + http(SITE),
+    "events": http(SITE, events="@TEXT@"),
+    "http": http("@TEXT@\n", SITE),
+    "upstream": http("upstream u { @TEXT@ }\n", SITE.replace("127.0.0.1:9", "u")),
+    "server": http(SITE.replace("location", "\n@TEXT@\nlocation")),
+    "location": http(GROUP, SITE.replace("proxy_pass", "@TEXT@\nproxy_pass")),
+    "if": http(SITE.replace("proxy_pass", "if ($host) { @TEXT@ }\nproxy_pass")),
     # The only thing in its block.
-    "servers": "events {{}}\nhttp {{\n  upstream u {{ server 127.0.0.1:9; }}\n  {}\n}}\n",
-    "locations": "events {{}}\nhttp {{\n  upstream u {{ server 127.0.0.1:9; }}\n  server {{ listen 127.0.0.1:@PORT@; {} }}\n}}\n",
-    "map": "events {{}}\nhttp {{\n  map $host $m {{ {} }}\n  server {{ listen 127.0.0.1:@PORT@; location / {{ proxy_pass http://127.0.0.1:9; }} }}\n}}\n",
-    "raw": "{}",
+    "servers": http(GROUP, "@TEXT@\n"),
+    "locations": http(GROUP, "server { listen 127.0.0.1:@PORT@; @TEXT@ }\n"),
+    "map": http("map $host $m { @TEXT@ }\n", SITE),
+    "raw": "@TEXT@",
 }
 
 # The same lines in several blocks: where a directive may stand.
@@ -84,15 +91,14 @@ PLACED = (
     "map_hash_bucket_size 64;",
 )
 
-TIMES = "0 1 60 60s 1m 1h 1d 1w 1m30s 1h1m1s1ms 500ms 0ms 1d12h '1d 12h' '1h  5m' 1M 1y 1x s -1 1s1m 1s1s 1.5s 1ms1s 1S 60sec 99999999999 ''".split(
-    " "
-)
+TIMES = """0 1 60 60s 1m 1h 1d 1w 1m30s 1h1m1s1ms 500ms 0ms 1d12h '1d 12h' '1h  5m' 1M 1y 1x s -1 1s1m
+1s1s 1.5s 1ms1s 1S 60sec 99999999999 ''""".replace("\n", " ").split(" ")
 SIZES = "0 1 1024 8k 8K 1m 1M 1g 1G 1t -1 k 1kk 1.5m '1 m' 99999999999999999999 ''".split(" ")
 NUMBERS = "0 1 17 -1 1.0 a 1k 999999999999 ''".split(" ")
 
 
 def values(directive, block, some):
-    """One directive with every value. A value in quotes that has a space was split: it is put together again."""
+    """One directive with every value. A value in quotes that was split at its spaces is put together again."""
     whole = iter(some)
     for value in whole:
         if value.startswith("'") and not (len(value) > 1 and value.endswith("'")):
@@ -113,7 +119,11 @@ def arguments():
     yield from values("client_header_timeout", "http", ("0", "1m30s", "1y", "x"))
     yield from values("proxy_next_upstream_timeout", "location", ("0", "5s", "x"))
     yield from values("worker_shutdown_timeout", "main", ("0", "5s", "x", "1m30s"))
-    yield from values("keepalive_timeout", "server", ("0", "75s", "75s 60s", "75s 60", "75s x", "75s 60s 5s", "x"))
+    yield from values(
+        "keepalive_timeout",
+        "server",
+        ("0", "75s", "75s 60s", "75s 60", "75s x", "75s 60s 5s", "x"),
+    )
     yield from values("client_max_body_size", "server", SIZES)
     yield from values("proxy_buffer_size", "location", ("4k", "0", "100", "x"))
     yield from values(
@@ -145,7 +155,11 @@ def arguments():
         "location",
         ("A b", "A", "A b always", "A b sometimes", "'' b", "A ''", "A $host", "A b always c", "'A B' c", "A: b"),
     )
-    yield from values("proxy_set_header", "location", ("A b", "A", "A b c", "A ''", "A $nope", "Host $http_host", "'' b"))
+    yield from values(
+        "proxy_set_header",
+        "location",
+        ("A b", "A", "A b c", "A ''", "A $nope", "Host $http_host", "'' b"),
+    )
     yield from values("proxy_hide_header", "location", ("A", "A B", "''", "Server"))
     yield from values(
         "return",
@@ -176,9 +190,21 @@ def arguments():
             "200 ''",
         ),
     )
-    yield from values("set", "server", ("$a b", "a b", "$ b", "$a", "$a b c", "$host x", "$a $b", "$1 x", "$http_x y", "$arg_a y"))
-    yield from values("error_log", "main", ("stderr", "stderr warn", "stderr nonsense", "stderr warn error", "/nonexistent/d/x"))
-    yield from values("access_log", "server", ("off", "off combined", "/nonexistent/d/x", "@DIR@/a.log", "@DIR@/a.log combined", "@DIR@/a.log nope"))
+    yield from values(
+        "set",
+        "server",
+        ("$a b", "a b", "$ b", "$a", "$a b c", "$host x", "$a $b", "$1 x", "$http_x y", "$arg_a y"),
+    )
+    yield from values(
+        "error_log",
+        "main",
+        ("stderr", "stderr warn", "stderr nonsense", "stderr warn error", "/nonexistent/d/x"),
+    )
+    yield from values(
+        "access_log",
+        "server",
+        ("off", "off combined", "/nonexistent/d/x", "@DIR@/a.log", "@DIR@/a.log combined", "@DIR@/a.log nope"),
+    )
     yield from values(
         "listen",
         "server",
@@ -339,11 +365,6 @@ def upstreams():
         "upstream { server 127.0.0.1:9; }",
         "upstream a b { server 127.0.0.1:9; }",
         "upstream v { server 127.0.0.1:9; server { } }",
-    )
-    yield from values(
-        "proxy_pass",
-        "locations",
-        (),
     )
     for target in (
         "http://u",
@@ -617,9 +638,11 @@ def syntax():
         "add_header A $remote_user$binary_remote_addr$request_filename$document_root;",
         "add_header A $ssl_protocol;",
         "add_header A $time_local$time_iso8601$request_completion$pipe;",
-        "add_header A $upstream_connect_time$upstream_header_time$upstream_bytes_sent$upstream_bytes_received;",
+        "add_header A $upstream_connect_time$upstream_header_time"
+        "$upstream_bytes_sent$upstream_bytes_received;",
         "add_header A $upstream_cookie_x$upstream_trailer_x$upstream_cache_status$tcpinfo_rtt$realpath_root;",
-        "add_header A $limit_rate$request_body$https$proxy_protocol_addr$sent_trailer_x$request_body_file$content_length;",
+        "add_header A $limit_rate$request_body$https$proxy_protocol_addr"
+        "$sent_trailer_x$request_body_file$content_length;",
         ";",
         "}",
         "{ }",
@@ -676,8 +699,10 @@ def syntax():
     )
     yield from lines(
         "servers",
-        "server { listen 127.0.0.1:@PORT@; server_name a; } server { listen 127.0.0.1:@PORT@; server_name a; }",
-        "server { listen 127.0.0.1:@PORT@ default_server; } server { listen 127.0.0.1:@PORT@ default_server; }",
+        "server { listen 127.0.0.1:@PORT@; server_name a; } "
+        "server { listen 127.0.0.1:@PORT@; server_name a; }",
+        "server { listen 127.0.0.1:@PORT@ default_server; } "
+        "server { listen 127.0.0.1:@PORT@ default_server; }",
         "server { listen 127.0.0.1:@PORT@ backlog=5; } server { listen 127.0.0.1:@PORT@ backlog=5; }",
         "server { listen 127.0.0.1:@PORT@ backlog=5; } server { listen 127.0.0.1:@PORT@; }",
         "server { listen 127.0.0.1:@PORT@; } server { listen 127.0.0.1:@PORT@ reuseport; }",
@@ -711,13 +736,15 @@ def syntax():
         "events x {}\nhttp {}",
         "events {} http { " + "add_header A '" + "x" * 3000 + "'; }",
         "events {} http { " + "add_header A '" + "x" * 5000 + "'; }",
-        "events {} http { " + "map $host $m { " + "aaaa b; " * 0 + "default '" + "y" * 4000 + "'; } }",
+        "events {} http { map $host $m { default '" + "y" * 4000 + "'; } }",
         "worker_processes 1; worker_processes 1; events {}",
         "worker_shutdown_timeout 1s; worker_shutdown_timeout 1s; events {}",
-        "user root; pid @DIR@/pid; daemon off; events { worker_connections 1024; multi_accept on; use epoll; } http { sendfile on; tcp_nopush on; tcp_nodelay on; gzip on; }",
+        "user root; pid @DIR@/pid; daemon off; events { worker_connections 1024; multi_accept on; use epoll; } "
+        "http { sendfile on; tcp_nopush on; tcp_nodelay on; gzip on; }",
         "events {} stream { }",
         "events {}\nhttp { server { listen 127.0.0.1:@PORT@; location / { deny all; return 200; } } }",
-        "worker_rlimit_nofile 1024; worker_priority 0; events { accept_mutex off; } http { server_tokens off; etag off; }",
+        "worker_rlimit_nofile 1024; worker_priority 0; events { accept_mutex off; } "
+        "http { server_tokens off; etag off; }",
     )
 
 

@@ -47,7 +47,7 @@ class Judges:
                 file.write(text)
 
     def file(self, block, text, name):
-        whole = FILES[block].format(text)
+        whole = FILES[block].replace("@TEXT@", text)
         for key, value in self.values.items():
             whole = whole.replace(f"@{key}@", str(value))
         path = os.path.join(self.directory, name)
