@@ -144,6 +144,10 @@ body_reader::step body_reader::feed_chunked(std::string_view input) {
 bool body_reader::take_framing(char c) {
   switch (at_) {
   case at::size: return take_size(c);
+  case at::space:
+    if (c == ' ' || c == '\t') return ++overhead_ <= max_chunk_header;
+    at_ = c == '\r' ? at::size_lf : at::extension;
+    return c == '\r' || c == ';';
   case at::extension:
     if (c == '\r') at_ = at::size_lf;
     return c == '\r' || (characters::is(c, characters::text) && ++overhead_ <= max_chunk_header);
@@ -179,8 +183,10 @@ bool body_reader::take_size(char c) {
   }
   if (c == '\r')
     at_ = at::size_lf;
-  else if (c == ';' || c == ' ' || c == '\t')
+  else if (c == ';')
     at_ = at::extension;  // extensions are skipped (section 7.1.1)
+  else if (c == ' ' || c == '\t')
+    at_ = at::space;  // before an extension, or in vain
   else
     return false;
   return digits_;

@@ -392,7 +392,11 @@ std::error_code check_target(const request_head& head) {
   if (target.front() == '/') return {};
   if (target == "*") return head.method == "OPTIONS" ? std::error_code{} : errc::bad_target;
   const auto absolute = split_absolute(target);
-  return absolute && is_authority(absolute->authority) ? std::error_code{} : errc::bad_target;
+  if (!absolute || !is_authority(absolute->authority)) return errc::bad_target;
+  // Of another scheme nobody here is the origin (RFC 9110 section 7.4).
+  const bool known = iequals(absolute->scheme, "http") || iequals(absolute->scheme, "https") ||
+                     iequals(absolute->scheme, "ws") || iequals(absolute->scheme, "wss");
+  return known ? std::error_code{} : errc::bad_target;
 }
 
 std::error_code check_host(const request_head& head) {

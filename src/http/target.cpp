@@ -53,9 +53,10 @@ std::optional<absolute_target> split_absolute(std::string_view target) noexcept 
   if (mark == 0 || mark == std::string_view::npos) return std::nullopt;
   if (!std::all_of(target.begin(), target.begin() + static_cast<std::ptrdiff_t>(mark), is_letter))
     return std::nullopt;
+  const auto scheme = target.substr(0, mark);
   target.remove_prefix(mark + 3);
   const auto end = std::min(target.find_first_of("/?#"), target.size());
-  return absolute_target{target.substr(0, end), target.substr(end)};
+  return absolute_target{scheme, target.substr(0, end), target.substr(end)};
 }
 
 std::string_view host_of(std::string_view authority) noexcept {

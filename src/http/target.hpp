@@ -8,6 +8,7 @@ namespace wsproxy {
 
 /// `scheme "://" authority path-and-query`.
 struct absolute_target {
+  std::string_view scheme;
   std::string_view authority;
   std::string_view rest;  ///< may be empty or begin with '?': the path is then "/"
 };

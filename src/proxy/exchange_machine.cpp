@@ -192,10 +192,20 @@ bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
     if (chunked) out.copy(crlf);
   }
   if (request_complete() && chunked && !upstream_mute_) {
-    up_giving_ = last_chunk(request_reader_.trailers());
+    up_giving_ = last_chunk(trailers_for_upstream());
     out.borrow(up_giving_);
   }
   return !request_complete();
+}
+
+// Behind the body nobody may say again what the head says, nor in a spelling that a backend takes for it.
+fields exchange_machine::trailers_for_upstream() const {
+  fields trailers = request_reader_.trailers();
+  trailers.erase_if([&](const field& line) {
+    const auto usual = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-'; };
+    return sent_.fields.find(line.name) || !std::all_of(line.name.begin(), line.name.end(), usual);
+  });
+  return trailers;
 }
 
 bool exchange_machine::wants_read(side from) const noexcept {
@@ -308,7 +318,8 @@ void exchange_machine::on_final_head(time_point now) {
 
 bool exchange_machine::client_keeps_alive() const noexcept {
   const auto& fields = what_.head.fields;
-  if (what_.close || fields.has_token("Connection", "close") || downstream_ended_) return false;
+  const bool ended = downstream_ended_ && result_.leftover.empty();  // else a request may be among what is left
+  if (what_.close || fields.has_token("Connection", "close") || ended) return false;
   return what_.head.version == http_version::http_1_1 || fields.has_token("Connection", "keep-alive");
 }
 
@@ -372,7 +383,7 @@ void exchange_machine::end_response(slices& out) {
 void exchange_machine::on_eof(side from, slices& out, time_point now) {
   if (from == side::downstream) {
     downstream_ended_ = true;
-    result_.keep_alive = false;
+    if (result_.leftover.empty()) result_.keep_alive = false;
     if (phase_ != step::done && !request_complete())
       finish(end_cause::closed, errc::body_truncated, side::downstream, 0);
     return;

@@ -24,10 +24,12 @@ void add_framing(fields& out, const body_framing& body) {
   if (body.how == body_framing::kind::chunked) out.add("Transfer-Encoding", "chunked");
 }
 
-// nginx sends the origin-form of an absolute-form target.
-std::string target_for_upstream(const std::string& target) {
-  const auto absolute = split_absolute(target);
-  if (!absolute) return target;
+// The origin-form of an absolute-form target, as nginx sends it; OPTIONS without a path asks about the server
+// itself (RFC 9112 section 3.2.4).
+std::string target_for_upstream(const request_head& in) {
+  const auto absolute = split_absolute(in.target);
+  if (!absolute) return in.target;
+  if (in.method == "OPTIONS" && absolute->rest.empty()) return "*";
   std::string path(absolute->rest.starts_with('/') ? "" : "/");
   return path.append(absolute->rest);
 }
@@ -109,7 +111,7 @@ request_head make_upstream_request(const request_head& in, request_kind kind, co
                                    const request_rewrite& rewrite) {
   // HTTP/1.0 has neither Upgrade nor chunked.
   const bool needs_1_1 = kind == request_kind::websocket || body.how == body_framing::kind::chunked;
-  return {in.method, rewrite.target.empty() ? target_for_upstream(in.target) : rewrite.target,
+  return {in.method, rewrite.target.empty() ? target_for_upstream(in) : rewrite.target,
           needs_1_1 ? http_version::http_1_1 : rewrite.version,
           fields_for_upstream(in, kind, body, rewrite.set)};
 }

@@ -237,7 +237,7 @@ TEST_CASE("chunks are read, and what is behind the last is left") {
 
 TEST_CASE("chunk extensions are skipped") {
   for (const auto* extension :
-       {";a", ";a=b", "; a = b", ";a=\"b;c \t\"", " ;a", "\t;a", " ", ";", ";a=\xff"}) {
+       {";a", ";a=b", "; a = b", ";a=\"b;c \t\"", " ;a", "\t;a", " ", " \t", " \t ;", ";", ";a=\xff"}) {
     CAPTURE(extension);
     const auto result = read_chunked("3"s + extension + "\r\nabc\r\n0" + extension + "\r\n\r\n");
     CHECK(result.done);
@@ -258,7 +258,8 @@ TEST_CASE("malformed chunks are refused at the first wrong byte") {
   const std::string table[] = {
       // The size.
       "\r", "\n", ";", " ", "g", "-", "+", "0x", "1g", "\0"s, "5\n", "5\r5", "5\r\r", "11111111111111111",
-      "fffffffffffffffff", "5;a\n", "5;a\rb", "5;\0"s, "5 \n",
+      "fffffffffffffffff", "5;a\n", "5;a\rb", "5;\0"s, "5 \n", "5 5",
+      "5 \ta", "5\t\t\0"s,
       // The data's end.
       "1\r\nab", "1\r\na\n", "1\r\na\ra", "1\r\na0", "3\r\nabc\r\n\r", "3\r\nabc\r\n\n",
       // The trailer section.

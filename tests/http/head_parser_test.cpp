@@ -601,6 +601,8 @@ TEST_CASE("a target is a path, an address whose host is Host's, or the asterisk 
   CHECK(with("GET", "http://b@a/", "a") == errc::bad_target);
   CHECK(with("GET", "://a/", "a") == errc::bad_target);
   CHECK(with("GET", "1://a/", "a") == errc::bad_target);
+  CHECK(with("GET", "file://a/", "a") == errc::bad_target);
+  CHECK(with("GET", "httpx://a/", "a") == errc::bad_target);
 }
 
 TEST_CASE("methods that a reverse proxy does not forward are refused") {

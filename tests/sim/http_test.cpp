@@ -163,6 +163,29 @@ TEST_CASE("A request's body goes up as it came, in what was read with the head a
   }
 }
 
+TEST_CASE("A request's trailers say nothing again that its head says") {
+  bench b;
+  const auto wire = chunked("data", 4,
+                            "X-Sum: 5\r\nX-Client: forged\r\nX_Client: forged\r\nX.Client: forged\r\nx-own: twice\r\n");
+  b.request = "POST /x HTTP/1.1\r\nHost: example.test\r\nX-Own: once\r\nTransfer-Encoding: chunked\r\n\r\n" + wire;
+  b.how.rewrite_request = [](const exchange&, const backend&, request_rewrite& out) { out.set = {{"X-Client", "seen"}}; };
+  std::string seen;
+  b.b1().on_accept = answering([&](peer& self, const request_head& head) {
+    CHECK(head.fields.value_or_empty("X-Client") == "seen");
+    CHECK(head.fields.value_or_empty("X-Own") == "once");
+    self.on_receive = [&](peer& again) {
+      seen = again.received;
+      if (seen.ends_with("\r\n\r\n")) again.send(ok("thanks"));
+    };
+    self.notify();
+  });
+  b.start();
+  b.w.run();
+  CHECK(seen == "4\r\ndata\r\n0\r\nX-Sum: 5\r\n\r\n");
+  CHECK(read_response(b.client->received).body == "thanks");
+  CHECK(b.faults() == none);
+}
+
 TEST_CASE("What follows a request is left over, wherever it was read") {
   const std::string second = "GET /second HTTP/1.1\r\nHost: example.test\r\n\r\n";
   for (const auto streams : every_tier) {
@@ -407,6 +430,29 @@ TEST_CASE("A client that has sent FIN behind its request still gets its answer, 
     CHECK_FALSE(b.result().error);
     CHECK_FALSE(b.result().keep_alive);
     CHECK(b.faults() == none);
+  }
+}
+
+TEST_CASE("A client that has sent FIN behind two requests gets to its second answer") {
+  const std::string second = "GET /second HTTP/1.1\r\nHost: example.test\r\n\r\n";
+  for (const auto streams : every_tier) {
+    for (const std::size_t early : {std::size_t{0}, second.size()}) {
+      CAPTURE(static_cast<int>(streams), early);
+      bench b;
+      b.streams = streams;
+      b.request = get() + second.substr(0, early);
+      b.b1().on_accept = answering([&b](peer& self, const request_head&) { b.w.after(1s, [&] { self.send(ok("late")); }); });
+      b.start();
+      b.client->send(second.substr(early));
+      b.client->fin();
+      b.w.run();
+      CHECK(read_response(b.client->received).body == "late");
+      CHECK(read_response(b.client->received).head.fields.value_or_empty("Connection") == "");
+      CHECK_FALSE(b.result().error);
+      CHECK(b.result().keep_alive);
+      CHECK(b.result().leftover == second);
+      CHECK(b.faults() == none);
+    }
   }
 }
 

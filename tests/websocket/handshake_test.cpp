@@ -238,6 +238,14 @@ TEST_CASE("an absolute-form target goes upstream as path and query") {
   CHECK(target("http://a/b?c") == "/b?c");
   CHECK(target("http://a") == "/");
   CHECK(target("ws://a:80?c=http://d/") == "/?c=http://d/");
+  const auto options = [](std::string in) {
+    return make_upstream_request({"OPTIONS", std::move(in), http_version::http_1_1, {{"Host", "a"}}}, plain)
+        .target;
+  };
+  CHECK(options("*") == "*");
+  CHECK(options("http://a") == "*");  // RFC 9112 section 3.2.4
+  CHECK(options("http://a/") == "/");
+  CHECK(options("http://a?b") == "/?b");
   CHECK(target("/http://a/") == "/http://a/");
   CHECK(target("//a/../%2e") == "//a/../%2e");
   CHECK(target("*") == "*");

@@ -52,7 +52,7 @@ class body_reader {
   const fields& trailers() const noexcept { return trailers_; }
 
  private:
-  enum class at { size, extension, size_lf, data, data_cr, data_lf, trailer, trailer_lf, last_lf };
+  enum class at { size, space, extension, size_lf, data, data_cr, data_lf, trailer, trailer_lf, last_lf };
   step feed_chunked(std::string_view input);
   bool take_framing(char);
   bool take_size(char);

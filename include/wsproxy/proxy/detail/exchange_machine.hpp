@@ -87,6 +87,7 @@ class exchange_machine {
   void send_request(time_point now);
   std::size_t on_request_body(std::span<const char> in, slices& out, time_point now);
   bool relay_request_body(std::string_view& in, slices& out);
+  fields trailers_for_upstream() const;
   std::size_t on_response_head(std::span<const char> in, slices& out, time_point now);
   std::size_t on_response_body(std::span<const char> in, slices& out);
   void on_final_head(time_point now);
