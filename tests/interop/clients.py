@@ -27,7 +27,9 @@ SERVERS = {"npm ws": "ws_server.js", "python3-websockets": "websockets_server", 
 UNABLE_CLIENTS = {("aiohttp", "fragmented message from the client")}
 UNABLE_SERVERS = {("aiohttp", "fragmented message from the server")}
 
+COOKIE = "polling, then upgrade, over two backends by a cookie"
 SOCKET_IO = (
+    COOKIE,
     "long polling alone",
     "WebSocket alone",
     "polling, then upgrade, over two backends",
@@ -37,7 +39,7 @@ SOCKET_IO = (
 )
 
 
-def gateway_before(world, *ports):
+def gateway_before(world, *ports, hash_key="$remote_addr"):
     """The port of a gateway with one or two backends."""
     port = world.reserve_port()
     values = {
@@ -45,7 +47,8 @@ def gateway_before(world, *ports):
         "BACKEND_A": f"127.0.0.1:{ports[0]}",
         "BACKEND_B": f"127.0.0.1:{ports[-1]}",
     }
-    world.start_gateway("seed.conf", values, ("127.0.0.1", port))
+    text = world.configuration("seed.conf", values).replace("hash $remote_addr", f"hash {hash_key}")
+    world.start_gateway_with(text, ("127.0.0.1", port))
     return port
 
 
@@ -98,14 +101,14 @@ def socket_io(report, world):
     if not names:
         return
     ports = [world.peer("socketio_server.js", name).port for name in ("a", "b")]
-    port = gateway_before(world, *ports)
-    run_client(
-        report,
-        world,
-        "socket.io",
-        [*world.peer_command("socketio_client.js"), f"http://127.0.0.1:{port}", *names],
-        names,
-    )
+    for hash_key, those in (
+        ("$remote_addr", [name for name in names if name != COOKIE]),
+        ("$cookie_route", [name for name in names if name == COOKIE]),
+    ):
+        if those:
+            port = gateway_before(world, *ports, hash_key=hash_key)
+            client = [*world.peer_command("socketio_client.js"), f"http://127.0.0.1:{port}", *those]
+            run_client(report, world, "socket.io", client, those)
 
 
 class Curl:

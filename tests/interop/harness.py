@@ -186,24 +186,33 @@ class World:
             self.reserved.append(bound)
         return bound.getsockname()[1]
 
-    def configuration(self, template, values, name, extra=""):
-        """conf/TEMPLATE with its placeholders filled in, as a file; `extra` goes to the front of http {}."""
+    def configuration(self, template, values):
+        """The text of conf/TEMPLATE with its placeholders filled in."""
         with open(os.path.join(HERE, "conf", template), encoding="utf-8", newline="") as file:
             text = file.read()
         for key, value in {"CONF": os.path.join(HERE, "conf"), **values}.items():
             text = text.replace(f"@{key}@", str(value))
+        return text
+
+    def write(self, name, text):
         path = os.path.join(self.directory, name)
         with open(path, "w", encoding="utf-8", newline="") as file:
-            file.write(text.replace("\nhttp {\n", f"\nhttp {{\n{extra}", 1))
+            file.write(text)
         return path
 
     def start_gateway(self, template, values, address):
-        path = self.configuration(template, values, f"gateway-{address[1]}-{template}")
-        child = self.start([self.gateway, "-c", path])
+        return self.start_gateway_with(self.configuration(template, values), address)
+
+    def start_gateway_with(self, text, address):
+        """`address` is one that the configuration listens at."""
+        child = self.start([self.gateway, "-c", self.write(f"gateway-{address[1]}.conf", text)])
         child.await_listening(address)
         return child
 
     def start_nginx(self, template, values, address):
+        return self.start_nginx_with(self.configuration(template, values), address)
+
+    def start_nginx_with(self, text, address):
         """In the foreground, and with nothing that needs rights: no log, no directories of the system."""
         place = os.path.join(self.directory, f"nginx-{address[1]}")
         os.makedirs(place, exist_ok=True)
@@ -211,7 +220,7 @@ class World:
             f"{kind}_temp_path {place}/temp;\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        path = self.configuration(template, values, f"nginx-{address[1]}-{template}", extra)
+        path = self.write(f"nginx-{address[1]}.conf", text.replace("\nhttp {\n", f"\nhttp {{\n{extra}", 1))
         child = self.start(
             [
                 NGINX,

@@ -11,9 +11,9 @@ const addresses = 16;
 
 const ask = (socket, ...what) => socket.timeout(10000).emitWithAck(...what);
 
-async function open(address, transports, upgrade = true) {
+async function open(address, transports, upgrade = true, extraHeaders = {}) {
   const agent = new http.Agent({localAddress: address, keepAlive: true});
-  const socket = io(url, {transports, upgrade, agent, forceNew: true, reconnection: false});
+  const socket = io(url, {transports, upgrade, agent, extraHeaders, forceNew: true, reconnection: false});
   socket.on('connect_error', (error) => (socket.failure = error));
   await Promise.race([
     once(socket, 'connect'),
@@ -24,8 +24,8 @@ async function open(address, transports, upgrade = true) {
 
 const at = (n) => `127.0.0.${n + 1}`;
 
-async function upgraded(address) {
-  const socket = await open(address, ['polling', 'websocket']);
+async function upgraded(address, extraHeaders = {}) {
+  const socket = await open(address, ['polling', 'websocket'], true, extraHeaders);
   if (socket.io.engine.transport.name !== 'websocket') await once(socket.io.engine, 'upgrade');
   return socket;
 }
@@ -55,6 +55,24 @@ const scenarios = {
       again.close();
     }
     assert.strictEqual(new Set(names.values()).size, 2, `of two backends only ${[...names.values()]}`);
+  },
+  // All from one address, so that only the cookie can tell who goes where.
+  async 'polling, then upgrade, over two backends by a cookie'() {
+    const names = new Set();
+    for (let n = 0; n < addresses; ++n) {
+      const fields = {Cookie: `other=1; route=client-${n}`};
+      const polling = await open(at(0), ['polling'], false, fields);
+      const name = await ask(polling, 'name');
+      for (const socket of [await upgraded(at(0), fields), await open(at(0), ['websocket'], true, fields)]) {
+        assert.strictEqual(await ask(socket, 'transport'), 'websocket');
+        assert.strictEqual(await ask(socket, 'name'), name);
+        socket.close();
+      }
+      assert.strictEqual(await ask(polling, 'name'), name);
+      polling.close();
+      names.add(name);
+    }
+    assert.strictEqual(names.size, 2, `of two backends only ${[...names]}`);
   },
   async 'binary and large messages'() {
     const socket = await upgraded(at(2));
