@@ -1,0 +1,112 @@
+// Configurations: any text is read, or refused with a message that names a place; and by what was read,
+// requests are decided, rewritten and answered. Only the bytes given count: names of hosts are not looked up,
+// and a text with `include` is passed over.
+#include <arpa/inet.h>
+#include <netdb.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include <examples/gateway/loader.hpp>
+#include <examples/gateway/router.hpp>
+
+#include "fuzz.hpp"
+
+namespace {
+
+struct found {
+  addrinfo info{};
+  sockaddr_storage at{};
+};
+
+}  // namespace
+
+// In the place of libc's: addresses are read, names are unknown.
+extern "C" int getaddrinfo(const char* name, const char*, const addrinfo*, addrinfo** result) {
+  auto one = std::make_unique<found>();
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&one->at);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&one->at);
+  if (name != nullptr && inet_pton(AF_INET, name, &v4->sin_addr) == 1)
+    one->at.ss_family = AF_INET;
+  else if (name != nullptr && inet_pton(AF_INET6, name, &v6->sin6_addr) == 1)
+    one->at.ss_family = AF_INET6;
+  else
+    return EAI_NONAME;
+  one->info.ai_family = one->at.ss_family;
+  one->info.ai_addr = reinterpret_cast<sockaddr*>(&one->at);
+  one->info.ai_addrlen = one->at.ss_family == AF_INET ? sizeof *v4 : sizeof *v6;
+  *result = &one.release()->info;
+  return 0;
+}
+extern "C" void freeaddrinfo(addrinfo* list) {
+  delete reinterpret_cast<found*>(list);  // `info` is its first member
+}
+
+namespace {
+
+using namespace wsproxy;
+
+// The backend's share of it, and the answer's, as far as there are any.
+void follow(const wsproxy_gateway::router& router, const inbound& request) {
+  const auto decided = router(request);
+  if (const auto* to = std::get_if<pass>(&decided)) {
+    exchange what;
+    what.head = request.head;
+    what.client = request.client;
+    what.local = request.local;
+    fuzz::require(!to->to.backends().empty(), "an upstream has a backend");
+    try {
+      request_rewrite rewrite;
+      if (to->how && to->how->rewrite_request)
+        to->how->rewrite_request(what, *to->to.backends().front(), rewrite);
+      std::string bytes;
+      serialize(make_upstream_request(request.head, request_kind::plain, {}, rewrite), bytes);
+      response_head answer{200, "OK", http_version::http_1_1, {{"Location", "http://a.test/x"}}};
+      if (to->how && to->how->rewrite_response) to->how->rewrite_response(what, answer);
+      serialize(answer, bytes);
+    } catch (const std::invalid_argument&) {  // what cannot be sent becomes a 500
+    }
+  }
+  (void)router.error_answer(502, {}, &request);
+  (void)router.error_answer(400, {}, nullptr);
+  (void)router.access_logs(request);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::input from(data, size);
+  const auto choices = from.choice();
+  std::string text(from.rest());
+  if (text.find("include") != text.npos) return -1;
+  // A part of a file is as good as a whole one, and easier to find.
+  if ((choices & 3) == 1) text = "events { }\nhttp {\n" + text + "\n}\n";
+  if ((choices & 3) == 2)
+    text =
+        "events { }\nhttp { upstream up { server 127.0.0.1:1; server 127.0.0.1:2; }\nserver { listen "
+        "127.0.0.1:80;\n" +
+        text + "\n} }\n";
+  if ((choices & 3) == 3)
+    text = "events { }\nhttp { server { listen 127.0.0.1:80; location / { proxy_pass http://127.0.0.1:1/;\n" +
+           text + "\n} } }\n";
+
+  const auto loaded = wsproxy_gateway::load_text(text, "/nowhere/f.conf");
+  const auto messages = loaded.report.sorted();
+  fuzz::require(loaded.config != nullptr || !messages.empty(), "what is refused is told why");
+  for (const auto& one : messages) fuzz::require(!one.to_string().empty(), "a message has words");
+  if (!loaded.config) return 0;
+  const wsproxy_gateway::router router(loaded.config);
+  const char* const targets[] = {"/", "/a/../b%20c?d=e", "/app/x.php", "http://A.test/y"};
+  for (const auto* target : targets)
+    for (const auto* method : {"GET", "OPTIONS"}) {
+      const request_head head{
+          method,
+          target,
+          http_version::http_1_1,
+          {{"Host", "a.test"}, {"Cookie", "a=b; c=d"}, {"Upgrade", "websocket"}, {"X-Kind", "phone"}}};
+      follow(router, {head, "192.0.2.7", 50000, "127.0.0.1", 80, 0, 1, 1});
+    }
+  return 0;
+}
