@@ -211,6 +211,25 @@ wsproxy::duration send_stall(const settings& s) {
   return s.send_timeout.value_or(std::chrono::seconds(60));
 }
 
+void set_tunnel(const settings& s, wsproxy::route& r) {
+  auto& tunnel = r.tunnel;
+  if (s.websocket_heartbeat) tunnel.heartbeat = *s.websocket_heartbeat;
+  if (s.websocket_max_lifetime) {
+    tunnel.timeouts.max_lifetime = s.websocket_max_lifetime->length;
+    tunnel.timeouts.max_lifetime_jitter = s.websocket_max_lifetime->jitter;
+  }
+  tunnel.limits.message = s.websocket_max_message_size.value_or(0);
+  tunnel.limits.frame = s.websocket_max_frame_size.value_or(0);
+  tunnel.slow_consumer.after = s.websocket_slow_consumer.value_or(wsproxy::duration::zero());
+  r.drain = s.websocket_drain;
+  if (!s.websocket_frames) return;
+  tunnel.frames = *s.websocket_frames;
+  // A Close of ours has its place between two frames, so these must be found.
+  const bool closes = (r.drain && r.drain->code != 0) || tunnel.timeouts.max_lifetime > wsproxy::duration::zero() ||
+                      tunnel.slow_consumer.after > wsproxy::duration::zero();
+  if (closes && tunnel.frames == wsproxy::frames::off) tunnel.frames = wsproxy::frames::observe;
+}
+
 std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
   wsproxy::route r;
   auto& t = r.tunnel.timeouts;
@@ -228,6 +247,7 @@ std::shared_ptr<const wsproxy::route> make_route(const settings& s) {
     r.response_limits.head_bytes = *s.proxy_buffer_size;
     r.response_limits.line_bytes = *s.proxy_buffer_size;
   }
+  set_tunnel(s, r);
   return wsproxy::route::make(std::move(r));
 }
 
