@@ -59,6 +59,7 @@ std::string_view message_of(errc error) noexcept {
   case errc::bad_frame: return "A WebSocket frame breaks RFC 6455, section 5.";
   case errc::message_too_large: return "A WebSocket message is larger than the limit.";
   case errc::frame_too_large: return "A WebSocket frame is larger than the limit.";
+  case errc::consumer_too_slow: return "The slow_consumer timer fired: bytes waited too long for one side to take them.";
   case errc::lifetime_reached: return "The max_lifetime timer fired: the tunnel reached its age.";
   case errc::downstream_closed: return "The client closed the connection.";
   case errc::tunnel_limit: return "The limit on the number of tunnels is reached.";

@@ -40,4 +40,6 @@ void validate(const heartbeat& beat) {
   require_not_negative(beat.timeout, "heartbeat::timeout");
 }
 
+void validate(const slow_consumer& slow) { require_not_negative(slow.after, "slow_consumer::after"); }
+
 }  // namespace wsproxy

@@ -68,6 +68,7 @@ constexpr row table[] = {
     {errc::message_too_large, 0, none},
     {errc::frame_too_large, 0, none},
     {errc::lifetime_reached, 0, none},
+    {errc::consumer_too_slow, 0, none},
     {errc::downstream_closed, 0, none},
     {errc::tunnel_limit, 503, condition::unavailable},
     {errc::cancelled, 0, none},

@@ -17,7 +17,9 @@ constexpr auto inherited() {
                     &s::proxy_http_version, &s::proxy_set_header, &s::add_header, &s::proxy_hide_header, &s::proxy_pass_header,
                     &s::proxy_redirect,
                     &s::absolute_redirect, &s::port_in_redirect, &s::server_name_in_redirect, &s::default_type,
-                    &s::types, &s::access_log);
+                    &s::types, &s::access_log, &s::websocket_heartbeat, &s::websocket_max_lifetime,
+                    &s::websocket_max_message_size, &s::websocket_max_frame_size, &s::websocket_frames,
+                    &s::websocket_drain, &s::websocket_slow_consumer);
 }
 
 }  // namespace
@@ -52,6 +54,7 @@ settings settings::defaults() {
   s.default_type = "text/plain";
   s.types = types_map{{"html", "text/html"}, {"gif", "image/gif"}, {"jpg", "image/jpeg"}};
   s.access_log.emplace();
+  // Of the websocket_ directives none is set: tunnels are as nginx's then.
   return s;
 }
 

@@ -39,6 +39,12 @@ struct log_file {
   bool operator==(const log_file&) const = default;
 };
 
+/// [websocket_max_lifetime]
+struct lifetime_limit {
+  wsproxy::duration length{};
+  double jitter = 0;
+};
+
 /// Directives that a block takes over from the block around it unless it has its own.
 struct settings {
   std::optional<wsproxy::duration> proxy_connect_timeout, proxy_read_timeout, proxy_send_timeout;
@@ -58,6 +64,12 @@ struct settings {
   std::optional<std::string> default_type;
   std::optional<types_map> types;
   std::optional<std::vector<log_file>> access_log;  ///< empty: off
+  std::optional<wsproxy::heartbeat> websocket_heartbeat;
+  std::optional<lifetime_limit> websocket_max_lifetime;
+  std::optional<std::uint64_t> websocket_max_message_size, websocket_max_frame_size;
+  std::optional<wsproxy::frames> websocket_frames;
+  std::optional<wsproxy::drain_options> websocket_drain;  ///< code 0: no Close
+  std::optional<wsproxy::duration> websocket_slow_consumer;
 
   /// Takes what is not set here from the block around this one.
   void inherit(const settings& outer);

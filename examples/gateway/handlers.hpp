@@ -25,6 +25,14 @@ void proxy_pass(scope&, const directive&);
 // listening.cpp
 void listen(scope&, const directive&);
 void server_name(scope&, const directive&);
+// websockets.cpp
+void websocket_heartbeat(scope&, const directive&);
+void websocket_max_lifetime(scope&, const directive&);
+void websocket_max_message_size(scope&, const directive&);
+void websocket_max_frame_size(scope&, const directive&);
+void websocket_frames(scope&, const directive&);
+void websocket_drain(scope&, const directive&);
+void websocket_slow_consumer(scope&, const directive&);
 // rewriting.cpp
 void set(scope&, const directive&);
 void return_answer(scope&, const directive&);

@@ -192,6 +192,25 @@ void check_files(draft& all, const location_list& list) {
 
 // ---- Routes
 
+void set_tunnel(const settings& s, wsproxy::route& r) {
+  auto& tunnel = r.tunnel;
+  if (s.websocket_heartbeat) tunnel.heartbeat = *s.websocket_heartbeat;
+  if (s.websocket_max_lifetime) {
+    tunnel.timeouts.max_lifetime = s.websocket_max_lifetime->length;
+    tunnel.timeouts.max_lifetime_jitter = s.websocket_max_lifetime->jitter;
+  }
+  tunnel.limits.message = s.websocket_max_message_size.value_or(0);
+  tunnel.limits.frame = s.websocket_max_frame_size.value_or(0);
+  tunnel.slow_consumer.after = s.websocket_slow_consumer.value_or(wsproxy::duration::zero());
+  r.drain = s.websocket_drain;
+  if (!s.websocket_frames) return;
+  tunnel.frames = *s.websocket_frames;
+  // A Close of ours has its place between two frames, so these must be found.
+  const bool closes = (r.drain && r.drain->code != 0) || tunnel.timeouts.max_lifetime > wsproxy::duration::zero() ||
+                      tunnel.slow_consumer.after > wsproxy::duration::zero();
+  if (closes && tunnel.frames == wsproxy::frames::off) tunnel.frames = wsproxy::frames::observe;
+}
+
 wsproxy::route make_route(const settings& s) {
   wsproxy::route r;
   auto& t = r.tunnel.timeouts;
@@ -210,6 +229,7 @@ wsproxy::route make_route(const settings& s) {
     r.response_limits.head_bytes = *s.proxy_buffer_size;
     r.response_limits.line_bytes = *s.proxy_buffer_size;
   }
+  set_tunnel(s, r);
   return r;
 }
 

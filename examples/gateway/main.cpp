@@ -29,7 +29,8 @@ and two WebSocket echo servers, on port 8080.
   -h, --help      this text
 
 It stays in the foreground and logs to standard error. SIGTERM, SIGINT and SIGQUIT end it when its connections have
-ended, or after worker_shutdown_timeout; a second one ends it at once.
+ended, or after worker_shutdown_timeout; a second one ends it at once. WebSockets get a Close frame where the file
+says websocket_drain, else they are left to end by themselves, as nginx leaves them on SIGQUIT.
 Exit status: 0 it ended as asked; 1 it cannot serve; 2 wrong usage.
 )";
 

@@ -356,6 +356,14 @@ constexpr rule table[] = {
     simple("proxy_next_upstream", all_levels, 1, any_number, next_upstream),
     simple("proxy_next_upstream_tries", all_levels, 1, 1, number_value<&settings::next_upstream_tries>, once),
     simple("proxy_next_upstream_timeout", all_levels, 1, 1, next_upstream_timeout, once),
+    // WebSockets
+    simple("websocket_heartbeat", all_levels, 1, 3, act::websocket_heartbeat, once),
+    simple("websocket_max_lifetime", all_levels, 1, 2, act::websocket_max_lifetime, once),
+    simple("websocket_max_message_size", all_levels, 1, 1, act::websocket_max_message_size, once),
+    simple("websocket_max_frame_size", all_levels, 1, 1, act::websocket_max_frame_size, once),
+    simple("websocket_frames", all_levels, 1, 1, act::websocket_frames, once),
+    simple("websocket_drain", all_levels, 1, 3, act::websocket_drain, once),
+    simple("websocket_slow_consumer", all_levels, 1, 1, act::websocket_slow_consumer, once),
 
     // They only tune
     ignored("daemon", in_main), ignored("master_process", in_main), ignored("user", in_main),

@@ -71,6 +71,7 @@ enum class errc {
   message_too_large,      // over limits::message
   frame_too_large,        // over limits::frame
   lifetime_reached,       // max_lifetime
+  consumer_too_slow,      // slow_consumer::after
   // Ends that somebody wanted.
   downstream_closed,      // the client went away
   tunnel_limit,           // a limit on the number of tunnels

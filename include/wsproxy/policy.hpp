@@ -69,6 +69,18 @@ struct heartbeat {
   bool operator==(const heartbeat&) const = default;
 };
 
+/// A side that takes less than is sent to it. It always slows its source down: no more is read than one buffer of
+/// what it has not taken. This says when that is enough.
+struct slow_consumer {
+  /// Bytes have been waiting for it all this time, however many went out meanwhile. Zero: slowing is all.
+  duration after = duration::zero();
+  /// Then it gets Close 1013, the other side 1001, and as long again to take what waits. False: observer::stalled
+  /// is told, and that is all.
+  bool close = true;
+
+  bool operator==(const slow_consumer&) const = default;
+};
+
 /// How much of RFC 6455 section 5 the tunnel looks at.
 enum class frames {
   off,      ///< bytes are opaque, nothing of ours goes between; unless a heartbeat or a limit needs their frames
@@ -92,6 +104,7 @@ struct tunnel_policy {
   wsproxy::heartbeat heartbeat{};
   wsproxy::frames frames = wsproxy::frames::observe;
   wsproxy::limits limits{};
+  wsproxy::slow_consumer slow_consumer{};
 };
 
 /// When another backend is asked. [proxy_next_upstream and its family]
@@ -132,5 +145,6 @@ struct upgrade_policy {
 /// Throws std::invalid_argument naming the member that is negative or out of range.
 void validate(const timeouts&);
 void validate(const heartbeat&);
+void validate(const slow_consumer&);
 
 }  // namespace wsproxy

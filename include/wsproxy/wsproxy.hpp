@@ -38,6 +38,7 @@
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>
 #include <wsproxy/proxy/forward.hpp>
+#include <wsproxy/proxy/observer.hpp>
 #include <wsproxy/proxy/probe.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/proxy/session.hpp>

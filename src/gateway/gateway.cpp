@@ -71,6 +71,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   void listen_on(int descriptor) { begin(detail::adopt_listener(executor, descriptor)); }
 
   void drain(drain_options how, std::function<void()> done);
+  void drain_sessions() const;
   void stop();
   void begun(connection& which) {
     connections_.insert(&which);
@@ -81,8 +82,9 @@ class gateway::state : public std::enable_shared_from_this<state> {
   /// Gone, with the context running: what waited for it goes on.
   void ended(connection& which);
   /// A tunnel that was established while draining.
-  void drain_late(const session_handle& session) {
-    if (drain_how_.code != 0) session.drain({.code = drain_how_.code, .reason = drain_how_.reason});
+  void drain_late(const session_handle& session) const {
+    const auto& how = drain_of(session);
+    if (how.code != 0) session.drain({.code = how.code, .reason = how.reason});
   }
 
   const asio::any_io_executor executor;
@@ -105,6 +107,10 @@ class gateway::state : public std::enable_shared_from_this<state> {
   void resume();
   void close_listeners();
   void check_done();
+  const drain_options& drain_of(const session_handle& session) const {
+    const auto& own = session.route()->drain;
+    return own ? *own : drain_how_;
+  }
 
   std::deque<detail::listener> listeners_;  // a reference to one stays valid
   std::vector<bool> waiting_;               // by listener: a wait for connections is pending
@@ -482,11 +488,31 @@ void gateway::state::drain(drain_options how, std::function<void()> done) {
     drain_how_ = std::move(how);
     close_listeners();
     for (const auto& each : present()) each->close_if_reading();
-    auto closes = drain_how_;
-    closes.deadline = duration::zero();  // the gateway's is for all connections
-    if (closes.code != 0) sessions.drain(closes);
+    drain_sessions();
   }
   check_done();
+}
+
+// The tunnels that are to go in the same way share a window, which ends early enough for the last to be answered.
+void gateway::state::drain_sessions() const {
+  std::vector<drain_options> ways;
+  sessions.for_each([&](const session_handle& each) {
+    const auto& how = drain_of(each);
+    if (how.code != 0 && std::ranges::find(ways, how) == ways.end()) ways.push_back(how);
+  });
+  const auto wait = options.timeouts.close_wait;
+  for (const auto& how : ways) {
+    auto fitted = how;
+    fitted.deadline = duration::zero();  // the gateway's own is for all connections
+    if (drain_how_.deadline > duration::zero())
+      fitted.spread = std::min(how.spread, std::max(drain_how_.deadline - wait, duration::zero()));
+    if (fitted.spread != how.spread && options.on_warning)
+      options.on_warning("tunnels are drained within " + std::to_string(fitted.spread.count()) + " ms instead of " +
+                         std::to_string(how.spread.count()) + " ms: with " + std::to_string(wait.count()) +
+                         " ms to answer the last Close, all must be over in " +
+                         std::to_string(drain_how_.deadline.count()) + " ms");
+    sessions.drain_if([&](const session_handle& each) { return drain_of(each) == how; }, fitted);
+  }
 }
 
 void gateway::state::stop() {

@@ -5,6 +5,7 @@ namespace wsproxy {
 std::shared_ptr<const route> route::make(route value) {
   validate(value.tunnel.timeouts);
   validate(value.tunnel.heartbeat);
+  validate(value.tunnel.slow_consumer);
   return std::make_shared<const route>(std::move(value));
 }
 

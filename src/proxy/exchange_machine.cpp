@@ -57,8 +57,8 @@ void exchange_machine::start(std::uint32_t random, time_point now) {
   result_.at = stage::head;
   if (const auto error = check_request(what_.head)) return refuse(error);
   const auto verdict = detect_upgrade(what_.head, what_.how->upgrade);
-  if (verdict.kind == request_kind::refused) return refuse(verdict.error);
   kind_ = verdict.kind;
+  if (kind_ == request_kind::refused) return refuse(verdict.error);
   std::error_code error;
   request_body_ = request_framing(what_.head, error);
   if (error) return refuse(error);

@@ -70,7 +70,7 @@ bool session_record::count_in(const std::shared_ptr<drain_count>& count) {
 }
 
 asio::any_io_executor session_record::leave(std::vector<std::shared_ptr<drain_count>>& counts) noexcept {
-  if (table_) table_->leave(*this);
+  if (const auto table = std::exchange(table_, nullptr)) table->leave(*this);
   const std::lock_guard lock(mutex_);
   target_ = nullptr;
   counts.swap(counts_);

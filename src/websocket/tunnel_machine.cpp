@@ -260,6 +260,11 @@ void tunnel_machine::each_side_timer(side s, Visit visit) const {
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
   const bool stalled = p.stalled != time_point::max();
+  const auto slow = policy_->slow_consumer.after;
+  if (slow > duration::zero() && p.parked != 0) {
+    if (p.slow == verdict::none && !closing_) visit(p.parked_since, slow, errc::consumer_too_slow);
+    if (p.bye == farewell::fin_due && closing_) visit(p.since, slow, errc{});  // what waits is not awaited for ever
+  }
   const auto patience = s == side::upstream ? t.upstream_send_stall : t.send_stall;
   if (stalled && patience > duration::zero()) visit(p.stalled, patience, errc::send_stall_timeout);
   switch (p.bye) {
@@ -321,7 +326,9 @@ bool tunnel_machine::fire(side s, time_point now) {
   });
   if (!due) return false;
   moved_ = true;
-  if (error == errc::send_stall_timeout) {
+  if (error == errc::consumer_too_slow) {
+    too_slow(s, now);
+  } else if (error == errc::send_stall_timeout) {
     finish(end_cause::timeout, error, s);
   } else if (error == errc::heartbeat_timeout) {
     begin_end(end_cause::timeout, error, s);
@@ -330,12 +337,21 @@ bool tunnel_machine::fire(side s, time_point now) {
     at(s).beat = pulse::due;
     at(s).pinged = now;
     other(s).in.want_ping(random(), static_cast<std::uint32_t>(random()));
-  } else if (at(s).bye == farewell::fin_sent) {
+  } else if (at(s).bye >= farewell::fin_due) {
     lost(s, 1001, now);
   } else {
     enter(s, farewell::fin_due, now);
   }
   return true;
+}
+
+void tunnel_machine::too_slow(side which, time_point now) {
+  at(which).slow = verdict::found;
+  if (!policy_->slow_consumer.close) return;
+  begin_end(end_cause::limit, errc::consumer_too_slow, which);
+  say_goodbye(which, 1013, "", now);
+  say_goodbye(opposite(which), 1001, "", now);
+  closing_ = true;
 }
 
 }  // namespace wsproxy::detail

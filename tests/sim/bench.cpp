@@ -11,6 +11,7 @@ bench::~bench() { w.destroy_context(); }
 void bench::start() {
   begun = w.now();
   auto c = w.make_connection(client_link);
+  c->spoil(fault);
   client = std::make_shared<peer>(w, c);
   client->start();
   const bool readiness = streams == tiers::readiness;
@@ -23,6 +24,7 @@ void bench::start() {
   if (!parsed.done) throw std::logic_error("the sample request is no request");
   what.head = parser.take_request();
   what.early = request.substr(parsed.consumed);
+  if (fault == sabotage::lost_early_byte && !what.early.empty()) what.early.erase(0, 1);
   what.client = "192.0.2.1";
   what.how = route::make(how);
   what.world = &w;

@@ -117,6 +117,7 @@ struct bench {
   bool watch_session = true;                  ///< with an on_established that keeps the handle
   std::function<void(wsproxy::session_handle)> on_established{};  ///< without watch_session
   bool on_other_executor = false;
+  sabotage fault = sabotage::none;
   wsproxy::session_registry live{};
 
   // Afterwards.

@@ -30,7 +30,7 @@ template <class Faults> void for_each_seed(Faults faults_of) {
     REQUIRE(faults_of(only) == none);
     return;
   }
-  const auto seeds = std::max<std::uint64_t>(1, number("WSPROXY_TEST_SEEDS", 2000) / number("WSPROXY_TEST_SCALE", 1));
+  const auto seeds = std::max<std::uint64_t>(1, number("WSPROXY_TEST_SEEDS", 10'000) / number("WSPROXY_TEST_SCALE", 1));
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     std::vector<std::string> faults;
     try {
@@ -69,6 +69,9 @@ class dice {
  private:
   std::mt19937_64 random_;
 };
+
+// A link on which many bytes do not take very many steps.
+bool carries_much(const link_options& how) { return how.read_most > 100 && how.capacity > 5000 && how.write_most > 100; }
 
 // One end of a tunnel: says what its dice tell it, and answers as a WebSocket endpoint may.
 class talker : public std::enable_shared_from_this<talker> {
@@ -202,9 +205,10 @@ std::pair<seen_response, std::size_t> final_response(const peer& client) {
   }
 }
 
-std::vector<std::string> one_websocket(std::uint64_t seed) {
+std::vector<std::string> one_websocket(std::uint64_t seed, sabotage fault = sabotage::none) {
   dice d(seed);
   bench b(seed);
+  b.fault = fault;
   std::vector<std::string> faults;
   auto expect = [&](bool holds, std::string what) {
     if (!holds) faults.push_back(std::move(what));
@@ -219,11 +223,12 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
   t.send_stall = t.upstream_send_stall = d.one_of({2s, 60s});
   if (d.chance(40)) b.how.tunnel.heartbeat = {.interval = d.one_of({100ms, 1000ms}), .timeout = d.one_of({500ms, 5000ms})};
   if (d.chance(20)) t.max_lifetime = 2s;
+  if (d.chance(20)) b.how.tunnel.slow_consumer.after = d.one_of({200ms, 2000ms});
   b.how.tunnel.frames = d.one_of({frames::off, frames::observe, frames::observe, frames::enforce});
   b.how.failover.on = d.chance(80) ? retry::error | retry::timeout | retry::invalid_header : 0u;
 
-  const bool fine = b.client_link.read_most > 100 && b.client_link.capacity > 5000;
-  const std::size_t largest = fine ? 70'000 : 300;
+  bool much = carries_much(b.client_link);
+  std::size_t largest = 300;
   std::shared_ptr<talker> client, server;
   std::string early_from_server;
   static const char* const names[] = {"b1:1000", "b2:1000", "b3:1000"};
@@ -234,6 +239,7 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
     backend.does = d.chance(80) ? listener::kind::accepts : d.chance(50) ? listener::kind::refuses : listener::kind::hangs;
     backend.delay = d.time(100ms);
     backend.link = d.link();
+    much = much && carries_much(backend.link);
     const auto what = d.draw(0, 11);
     backend.on_accept = answering([&, what](peer& self, const request_head& head) {
       if (what <= 7) {
@@ -258,6 +264,8 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
     });
   }
 
+  if (much) largest = 70'000;
+
   // The client speaks at once, in the request or right behind it, or when it has its 101.
   const bool early = d.chance(60);
   std::string in_request;
@@ -275,16 +283,18 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
   };
 
   // Somebody may interfere.
-  const auto interference = d.draw(0, 9);
+  const auto interference = d.draw(0, 11);
   bool interfered = false;
   b.w.after(d.time(4s), [&] {
     if (b.end.ended()) return;
-    interfered = interference < 4;
+    interfered = interference < 6;
     if (interference == 0) b.end.stop.emit(asio::cancellation_type::terminal);
     for (const auto& each : b.sessions) {
       if (interference == 1) each.drain();
       if (interference == 2) each.abort();
       if (interference == 3) each.drain({.code = 0});
+      if (interference == 4) each.drain({.deadline = d.time(2s), .spread = d.time(3s), .code = 1012});
+      if (interference == 5) each.close(1008, "policy");
     }
   });
 
@@ -326,7 +336,7 @@ std::vector<std::string> one_websocket(std::uint64_t seed) {
   const bool begun = client->tunnel_at != 0;
   expect(is_prefix(got_server, client->expected), "the backend got what the client did not send");
   if (begun) expect(is_prefix(got_client, server->expected), "the client got what the backend did not send");
-  const bool clean = r.cause == end_cause::closed && !r.error && t.max_lifetime == 0s && !client->rude && !server->rude && !interfered;
+  const bool clean = r.cause == end_cause::closed && !r.error && t.max_lifetime == 0s && r.who != side::local && !client->rude && !server->rude && !interfered;
   if (clean) {
     expect(got_server == client->expected, "something of the client's is lost");
     expect(got_client == server->expected, "something of the backend's is lost");
@@ -379,10 +389,13 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
   how.failover.on = retry::error | retry::timeout | retry::http_503 | retry::non_idempotent;
   std::vector<backend_options> list;
   std::vector<std::string> request_bodies_wrong;
+  const auto client_link = d.link();
+  bool much = carries_much(client_link);
   for (const char* name : {"b1:1000", "b2:1000"}) {
     list.push_back({.name = name, .max_fails = 0});
     auto& backend = w.at(name);
     backend.link = d.link();
+    much = much && carries_much(backend.link);
     backend.delay = d.time(50ms);
     backend.does = d.chance(85) ? listener::kind::accepts : listener::kind::refuses;
     // The target says what to answer, and how: /SEED/SIZE/FRAMING/BODY; the body's bytes follow from it too.
@@ -428,8 +441,8 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
   std::vector<asked> requests;
   std::string wire;
   for (auto count = d.draw(1, 6); count != 0; --count) {
-    asked q{d.draw(1, 1000), d.draw(0, d.chance(10) ? 50'000 : 500), d.draw(0, 4)};
-    const std::size_t body_size = d.chance(50) ? d.draw(0, d.chance(10) ? 30'000 : 300) : 0;
+    asked q{d.draw(1, 1000), d.draw(0, d.chance(10) && much ? 50'000 : 300), d.draw(0, 4)};
+    const std::size_t body_size = d.chance(50) ? d.draw(0, d.chance(10) && much ? 30'000 : 200) : 0;
     const auto body = sample(body_size, q.id);
     const bool in_chunks = body_size != 0 && d.chance(50);
     wire += (body_size != 0 ? "POST /" : "GET /") + std::to_string(q.id) + '/' + std::to_string(q.size) + '/' +
@@ -438,7 +451,7 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
     else wire += "Content-Length: " + std::to_string(body_size) + "\r\n\r\n" + body;
     requests.push_back(q);
   }
-  auto [down, client] = w.connect<stream>(d.link());
+  auto [down, client] = w.connect<stream>(client_link);
   std::vector<forward_result> results;
   bool ended = false;
   asio::co_spawn(w.executor(), serve(w, std::move(down), group, route::make(how), results),
@@ -491,7 +504,24 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("property: a WebSocket's bytes come out as they went in, and it always ends") { for_each_seed(one_websocket); }
+TEST_CASE("property: a WebSocket's bytes come out as they went in, and it always ends") {
+  for_each_seed([](std::uint64_t seed) { return one_websocket(seed); });
+}
+
+TEST_CASE("property: a proxy with a fault is found out") {
+  const auto first_seed_that_finds = [](sabotage fault, const char* name) {
+    for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+      const auto faults = one_websocket(seed, fault);
+      if (faults == none) continue;
+      WARN(name << ": found by seed " << seed << ": " << faults.front());
+      return seed;
+    }
+    return std::uint64_t{0};
+  };
+  CHECK(first_seed_that_finds(sabotage::close_inside_frame, "a Close inside a frame") != 0);
+  CHECK(first_seed_that_finds(sabotage::lost_early_byte, "a lost early byte") != 0);
+  CHECK(first_seed_that_finds(sabotage::deaf_after_fin, "a half-close that drops data") != 0);
+}
 
 TEST_CASE("property: every request on a connection gets its own answer, or the connection ends") {
   for_each_seed(many_requests);

@@ -9,7 +9,7 @@
 
 #include <wsproxy/proxy/forward.hpp>
 
-#include "actors.hpp"
+#include "bench.hpp"
 
 using namespace sim;
 using namespace wsproxy;
@@ -208,4 +208,184 @@ TEST_CASE("Chosen sessions are closed with a code of the host's, and the result 
   CHECK(closed.close_code == 1008);
   CHECK(closed.result->cause == end_cause::closed);
   CHECK(closed.result->who == side::local);
+}
+
+namespace {
+
+// What an observer is told, in order.
+struct witness final : observer {
+  std::vector<std::string> said{};
+  void established(const session_handle& session) override {
+    said.push_back("established " + session.client());
+    CHECK(session.alive());
+  }
+  void refused(const forward_result& result) override {
+    said.push_back("refused " + std::to_string(result.status) + " " + std::string(to_string(result.cause)));
+  }
+  void closed(const session_handle& session, const forward_result& result) override {
+    said.push_back("closed " + session.client() + " " + std::string(to_string(result.cause)) + " by " +
+                   std::string(to_string(result.who)));
+    CHECK_FALSE(session.alive());
+  }
+  void stalled(const session_handle& session, side which, std::size_t parked) override {
+    said.push_back("stalled " + session.client() + " " + std::string(to_string(which)));
+    CHECK(parked > 0);
+    CHECK(session.stats().from_upstream.parked == parked);
+  }
+};
+
+using strings = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("An observer is told of a tunnel's beginning and end, and of handshakes that come to nothing") {
+  const auto watch = std::make_shared<witness>();
+  {
+    bench b;
+    b.how.watch = watch;
+    b.watch_session = false;
+    b.b1().on_accept = websocket_backend();
+    b.start();
+    b.w.run_for(1s);
+    CHECK(watch->said == strings{"established 192.0.2.1"});
+    b.client->send(close_frame(1000, client));
+    b.client->fin();
+    b.w.run_for(1s);
+    b.backend().send(close_frame(1000, server));
+    b.backend().fin();
+    b.w.run();
+    CHECK(watch->said == strings{"established 192.0.2.1", "closed 192.0.2.1 closed by downstream"});
+    CHECK(b.faults() == strings{});
+  }
+  watch->said.clear();
+  struct {
+    std::string request;
+    std::function<void(peer&)> backend;
+    strings told;
+  } const cases[] = {
+      {websocket_request(), answering_with(make_response(403, "no")), {"refused 403 complete"}},
+      {websocket_request(), {}, {"refused 502 failed"}},
+      {"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n", {},
+       {"refused 400 refused"}},
+      {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", answering_with(make_response(200, "page")), {}},
+  };
+  for (const auto& each : cases) {
+    bench b;
+    b.how.watch = watch;
+    b.request = each.request;
+    if (each.backend) b.b1().on_accept = each.backend;
+    else b.b1().does = listener::kind::refuses;
+    b.run();
+    CHECK(std::exchange(watch->said, {}) == each.told);
+  }
+}
+
+TEST_CASE("A side that does not take its bytes is slow: told, and closed with 1013 where the policy says so") {
+  for (const auto streams : {tiers::readiness, tiers::async}) {
+    for (const bool close : {false, true}) {
+      const auto watch = std::make_shared<witness>();
+      bench b;
+      b.streams = streams;
+      b.how.watch = watch;
+      b.how.tunnel.slow_consumer = {.after = 10s, .close = close};
+      b.how.tunnel.timeouts.send_stall = 0s;
+      b.how.tunnel.timeouts.idle = 0s;
+      b.client_link.capacity = 1000;
+      b.b1().on_accept = websocket_backend();
+      b.start();
+      b.w.run_for(1s);
+      const auto head = b.client->received.size();
+      b.client->stall();
+      const auto begun = b.w.now();
+      const auto bytes = frame(opcode::binary, sample(3000), server);
+      b.backend().send(bytes);
+      b.w.run_until(begun + 5s);
+      const auto now = b.sessions.at(0).stats();
+      CHECK(now.from_upstream.parked > 0);
+      CHECK(now.from_upstream.parked_since >= begun);
+      CHECK(now.from_upstream.parked_since <= begun + 1s);
+      CHECK(now.from_upstream.bytes == bytes.size());
+      CHECK(now.from_upstream.frames == 1);
+      CHECK(now.from_upstream.messages == 1);
+      CHECK(now.from_client.parked == 0);
+      CHECK(now.from_client.parked_since == time_point());
+      CHECK(watch->said == strings{"established 192.0.2.1"});
+      b.w.run_until(begun + 12s);
+      CHECK(watch->said == strings{"established 192.0.2.1", "stalled 192.0.2.1 downstream"});
+      if (!close) {
+        b.client->resume();
+        b.w.run_until(begun + 60s);
+        CHECK(watch->said.size() == 2);
+        CHECK(b.sessions.at(0).stats().from_upstream.parked == 0);
+        b.sessions.at(0).abort();
+        b.w.run();
+        continue;
+      }
+      b.client->resume();
+      b.w.run();
+      const auto seen = read_frames(std::string_view(b.client->received).substr(head));
+      REQUIRE(seen.frames.size() == 2);
+      CHECK(seen.frames[0].bytes == bytes);
+      CHECK(seen.frames[1].close_code() == 1013);
+      const auto told = read_frames(b.backend().received);
+      REQUIRE(told.frames.size() == 1);
+      CHECK(told.frames[0].close_code() == 1001);
+      CHECK(b.result().cause == end_cause::limit);
+      CHECK(b.result().error == errc::consumer_too_slow);
+      CHECK(b.result().who == side::downstream);
+      CHECK(watch->said.back() == "closed 192.0.2.1 limit by downstream");
+      CHECK(b.faults() == strings{});
+    }
+  }
+}
+
+TEST_CASE("A slow side that takes nothing at all is not waited for for ever") {
+  bench b;
+  b.how.tunnel.slow_consumer.after = 10s;
+  b.how.tunnel.timeouts.send_stall = 0s;
+  b.client_link.capacity = 1000;
+  b.b1().on_accept = websocket_backend();
+  b.start();
+  b.w.run_for(1s);
+  b.client->stall();
+  b.backend().send(frame(opcode::binary, sample(3000), server));
+  b.w.run();
+  CHECK(b.result().error == errc::consumer_too_slow);
+  CHECK(b.lasted() < 60s);
+  CHECK(b.faults() == strings{});
+}
+
+TEST_CASE("A tunnel that a host makes of its parts is listed and watched too") {
+  world w;
+  const session_registry live;
+  const auto told = std::make_shared<witness>();
+  upstream group({{.name = "b1:1000"}});
+  w.at("b1:1000").on_accept = websocket_backend();
+  exchange what;
+  what.head = read_request(websocket_request());
+  what.client = "192.0.2.9";
+  what.sessions = live;
+  what.how = route::make({.watch = told});
+  what.world = &w;
+  int established = 0;
+  what.on_established = [&](const session_handle&) { ++established; };
+  watch<handshake_result<stream>> verdict(w);
+  handshake(group, std::move(what), verdict);
+  w.run_for(1s);
+  REQUIRE(verdict.result);
+  REQUIRE(verdict.result->accepted);
+  CHECK(live.count() == 0);
+  CHECK(established == 0);
+
+  auto [down, who] = w.connect<stream>();
+  watch<forward_result> end(w);
+  tunnel(down, std::move(*verdict.result->accepted), "", end);
+  w.run_for(1s);
+  REQUIRE(live.count() == 1);
+  CHECK(established == 1);
+  CHECK(live.sessions().front().client() == "192.0.2.9");
+  live.sessions().front().abort();
+  w.run();
+  CHECK(live.count() == 0);
+  CHECK(told->said == strings{"established 192.0.2.9", "closed 192.0.2.9 aborted by local"});
 }

@@ -49,6 +49,7 @@ std::size_t connection::read(int end, std::span<char> into, std::error_code& ec)
   ec.clear();
   if (!e.open) ec = asio::error::bad_descriptor;
   else if (e.broken) ec = asio::error::connection_reset;
+  else if (end == 0 && fault_ == sabotage::deaf_after_fin && e.fin_sent) ec = asio::error::eof;
   else if (e.inbox.empty()) ec = e.fin_arrived ? std::error_code(asio::error::eof) : asio::error::would_block;
   if (ec) return 0;
   const auto n = std::min({into.size(), e.inbox.size(), draw(how_.read_most)});
@@ -81,6 +82,7 @@ std::size_t connection::write(int end, std::span<const asio::const_buffer> from,
   if (n == 0) return 0;
   ends_[1 - end].coming += n;
   e.written += n;
+  if (end == 0 && fault_ == sabotage::close_inside_frame) spoil_output(bytes);
   send(1 - end, [end, bytes = std::move(bytes)](connection& c) {
     auto& to = c.ends_[1 - end];
     if (!to.open) {
@@ -112,6 +114,29 @@ void connection::wait_write(int end, callback<std::error_code> waiter) {
   if (!e.open) return waiter(asio::error::bad_descriptor);
   e.writer = std::move(waiter);
   wake(end);
+}
+
+// What was written ends inside a frame of the tunnel: there a Close is put in, once.
+void connection::spoil_output(std::string& bytes) {
+  std::string_view rest = bytes;
+  if (!head_.ends_with("\r\n\r\n")) {
+    while (!rest.empty() && !head_.ends_with("\r\n\r\n")) {
+      head_ += rest.front();
+      rest.remove_prefix(1);
+    }
+    if (!head_.starts_with("HTTP/1.1 101") && head_.ends_with("\r\n\r\n")) head_.clear();
+  }
+  bool inside = false;
+  while (!rest.empty()) {
+    const auto step = sent_.next(rest);
+    rest.remove_prefix(step.consumed);
+    if (step.what == wsproxy::frame_tracker::event::illegal) return;
+    inside = step.what != wsproxy::frame_tracker::event::end;
+    if (step.what == wsproxy::frame_tracker::event::none && step.consumed == 0) break;
+  }
+  if (!inside) return;
+  bytes += std::string_view("\x88\x02\x03\xe9", 4);
+  fault_ = sabotage::none;
 }
 
 void connection::shutdown_send(int end, std::error_code& ec) {

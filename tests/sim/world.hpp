@@ -30,6 +30,7 @@
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/upstream/backend.hpp>
+#include <wsproxy/websocket/frame.hpp>
 
 namespace sim {
 
@@ -86,6 +87,14 @@ struct link_options {
   unsigned spurious = 0;              ///< per cent of waits for reading that end with nothing to read
 };
 
+/// A fault that a proxy might have, put between it and the wire, so that a test can show that it would be found.
+enum class sabotage {
+  none,
+  close_inside_frame,  ///< a Close of the proxy's goes to the client inside another frame
+  lost_early_byte,     ///< the first byte behind the client's request is lost
+  deaf_after_fin,      ///< whoever was sent FIN is not listened to any more
+};
+
 class world;
 class peer;
 
@@ -106,6 +115,8 @@ class connection : public std::enable_shared_from_this<connection> {
   void cancel(int end);
   /// Pending callbacks, taken out, as the end of a context does.
   void abandon(std::vector<callback<std::error_code>>& into);
+  /// From now on the proxy's end has this fault.
+  void spoil(sabotage how) { fault_ = how; }
 
   bool open(int end) const noexcept { return ends_[end].open; }
   bool fin_sent(int end) const noexcept { return ends_[end].fin_sent; }
@@ -131,10 +142,14 @@ class connection : public std::enable_shared_from_this<connection> {
   template <class Action> void send(int to, Action action);
   std::size_t draw(std::size_t most);
   static void fire(callback<std::error_code>&, std::error_code);
+  void spoil_output(std::string& bytes);
 
   world& world_;
   link_options how_;
   side ends_[2];
+  sabotage fault_ = sabotage::none;
+  std::string head_;  // of what the proxy has sent, until it is whole
+  wsproxy::frame_tracker sent_{wsproxy::frame_sender::server};
 };
 
 /// The proxy's end of a connection: a readiness stream by its members.

@@ -129,7 +129,9 @@ class gateway {
   void listen_on(int descriptor);
 
   /// No new connections, and no further request on the present ones. Tunnels get Close frames, spread over
-  /// `spread`; code 0: they are left alone. What is still open after `deadline` (zero: no deadline) is closed.
+  /// `spread`, as these options say or their route (route::drain); code 0: they are left alone. What is still open
+  /// after `deadline` (zero: no deadline) is closed. A spread that leaves less than `timeouts::close_wait` before
+  /// the deadline is shortened, with a warning. `sessions().count()` is what is left of them.
   /// `done` is called once nothing is left. A second call only brings the deadline forward.
   using drain_options = wsproxy::drain_options;
   void drain(const drain_options& options, std::function<void()> done = {});

@@ -13,6 +13,7 @@
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
+#include <wsproxy/proxy/observer.hpp>
 #include <wsproxy/proxy/session.hpp>
 #include <wsproxy/proxy/session_registry.hpp>
 #include <wsproxy/upstream/backend.hpp>
@@ -39,6 +40,10 @@ struct route {
   /// Changes the response head (a 101 too) before it goes downstream; hop-by-hop fields are gone
   /// already and are decided after it. Empty: as it came.
   std::function<void(const exchange&, response_head&)> rewrite_response{};
+  /// Told of what happens to its tunnels; null: nobody is.
+  std::shared_ptr<observer> watch{};
+  /// How a gateway that is drained drains these tunnels; nothing: as it does others. The deadline is the gateway's.
+  std::optional<drain_options> drain{};
 
   /// Checks the values and makes them immutable. Throws std::invalid_argument where one is out of range.
   static std::shared_ptr<const route> make(route value);

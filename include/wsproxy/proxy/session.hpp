@@ -44,6 +44,8 @@ struct drain_options {
   /// Of the Close frame (RFC 6455 section 7.4): 1001 going away, 1012 service restart. 0: FIN only.
   std::uint16_t code = 1001;
   std::string reason{};  ///< UTF-8, at most 123 bytes
+
+  bool operator==(const drain_options&) const = default;
 };
 
 /// A weak handle on a tunnel: it keeps nothing open, may be copied, and every member may be called from

@@ -63,6 +63,8 @@ class exchange_machine {
   // What came of it.
   const exchange& what() const noexcept { return what_; }
   exchange& what() noexcept { return what_; }
+  /// The request is a WebSocket handshake, or wants to be one.
+  bool wished() const noexcept { return kind_ != request_kind::plain; }
   bool downstream_ended() const noexcept { return downstream_ended_; }
   const response_head& response() const noexcept { return response_; }
   response_head take_response() noexcept { return std::move(response_); }

@@ -130,6 +130,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
       exchange_->machine.on_tick(this->now());
     } else {
       tunnel_->on_tick(this->now());
+      tell_stalls();
       this->arm(tunnel_->deadline());  // a tick that came early moved nothing, and was the last
     }
     run();
@@ -469,10 +470,15 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     return {std::move(what.client), std::move(what.sessions), std::move(what.on_established)};
   }
   void begin_session(session_start& with) {
-    if (!with.on_established && !with.sessions) return;
+    if (!with.on_established && !with.sessions && !how_->watch) return;
     record_ = session_record::make(this->io_executor(), *this,
                                    {std::move(with.client), lease_.backend(), how_, established_}, with.sessions);
+    if (how_->watch) how_->watch->established(session_handle(record_));
     if (with.on_established) with.on_established(session_handle(record_));
+  }
+  void tell_stalls() {
+    for (const side s : {side::downstream, side::upstream})
+      if (tunnel_->take_slow(s) && how_->watch) how_->watch->stalled(session_handle(record_), s, tunnel_->parked(s));
   }
 
   // ---- The end.
@@ -480,7 +486,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   // Lets go of everything; settle() delivers when the last inner operation has come back.
   void wind_up() {
     if (!this->finish()) return;
-    if (record_) std::exchange(record_, nullptr)->detach(tunnel_->end().cause == end_cause::drained && !tunnel_->end().cut);
+    if (record_) record_->detach(tunnel_->end().cause == end_cause::drained && !tunnel_->end().cut);
     if (exchange_ && exchange_->dialing && !exchange_->stopping) {
       exchange_->stopping = true;
       exchange_->stop_dial.emit(asio::cancellation_type::terminal);
@@ -499,6 +505,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
       auto result = exchange_->machine.take_result();
       result.ended = this->now();
       result.leftover += leftover_;
+      if (how_->watch && exchange_->machine.wished()) how_->watch->refused(result);
       return result;
     }
     forward_result result;
@@ -517,6 +524,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     result.begun = began_;
     result.established = established_;
     result.ended = this->now();
+    if (how_->watch && record_) how_->watch->closed(session_handle(record_), result);
     return result;
   }
   flow flow_of(side s) const noexcept {
@@ -531,6 +539,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     verdict.result = machine.take_result();
     verdict.result.ended = this->now();
     if (phase != p::done) verdict.result.status = machine.response().status;
+    if (how_->watch && phase != p::switched) how_->watch->refused(verdict.result);
     if (phase == p::switched)
       verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(verdict_early_),
                                                                 std::move(up_), machine.take_lease(), how_,

@@ -57,7 +57,10 @@ class tunnel_machine {
   void on_backlog(side to, std::size_t waiting, time_point now) noexcept {
     auto& p = at(to);
     if (p.bye >= farewell::fin_sent) return;
-    if ((p.parked == 0) != (waiting == 0)) p.parked_since = waiting != 0 ? now : time_point();
+    if ((p.parked == 0) != (waiting == 0)) {
+      p.parked_since = waiting != 0 ? now : time_point();
+      p.slow = verdict::none;
+    }
     p.parked = waiting;
     p.stalled = waiting != 0 ? now : time_point::max();
     moved_ |= waiting != 0;
@@ -96,6 +99,12 @@ class tunnel_machine {
   /// True once after anything that may have moved the deadline earlier. Ordinary traffic only moves it
   /// later: then the timer may fire early, and is set anew.
   bool take_deadline_moved() noexcept { return std::exchange(moved_, false); }
+  /// True once after that side was found slow.
+  bool take_slow(side which) noexcept {
+    if (at(which).slow != verdict::found) return false;
+    at(which).slow = verdict::told;
+    return true;
+  }
 
   const tunnel_end& end() const noexcept { return end_; }
   // What these return, and the numbers of a pump, may be read from any thread.
@@ -119,6 +128,8 @@ class tunnel_machine {
   };
   /// A ping of ours to a side.
   enum class pulse : std::uint8_t { none, due, sent };
+  /// Whether the present backlog of a side was found to wait for too long.
+  enum class verdict : std::uint8_t { none, found, told };
   struct peer {
     pump in;  // what it sends
     relaxed<time_point> heard;
@@ -130,6 +141,7 @@ class tunnel_machine {
     relaxed<duration> round_trip{};
     farewell bye = farewell::none;
     pulse beat = pulse::none;
+    verdict slow = verdict::none;
     bool ended = false;   // it sent FIN, or its connection broke
     bool mute = false;    // it takes nothing any more
     bool closed = false;  // its Close was seen
@@ -157,6 +169,7 @@ class tunnel_machine {
   void carry_out_plan(time_point now);
   void lost(side which, std::uint16_t code, time_point now);
   bool fire(side s, time_point now);
+  void too_slow(side which, time_point now);
   template <class Visit>
   void tunnel_timer(Visit visit) const;
   template <class Visit>
