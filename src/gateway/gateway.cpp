@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -50,6 +51,38 @@ respond plain_answer(int status, const std::error_code& why) {
   return answer;
 }
 
+/// Counts the tunnels, and the handshakes that may become one. On the gateway's executor.
+class tunnel_limits {
+ public:
+  tunnel_limits(std::size_t most, std::size_t most_per_client) : most_(most), most_per_client_(most_per_client) {}
+
+  bool set() const noexcept { return most_ != 0 || most_per_client_ != 0; }
+  /// False if one limit is reached; else it counts until leave().
+  bool enter(const std::string& client) {
+    if (most_ != 0 && all_ >= most_) return false;
+    if (counts(client) && !enter_one(client)) return false;
+    ++all_;
+    return true;
+  }
+  void leave(const std::string& client) noexcept {
+    --all_;
+    if (!counts(client)) return;
+    const auto one = by_client_.find(client);
+    if (--one->second == 0) by_client_.erase(one);
+  }
+
+ private:
+  bool counts(const std::string& client) const noexcept { return most_per_client_ != 0 && client != "unix:"; }
+  bool enter_one(const std::string& client) {
+    auto& count = by_client_[client];
+    return count < most_per_client_ && ++count != 0;
+  }
+
+  const std::size_t most_, most_per_client_;
+  std::size_t all_ = 0;
+  std::unordered_map<std::string, std::size_t> by_client_;
+};
+
 }  // namespace
 
 // ---- The server: its listeners, its connections, and how it ends.
@@ -63,6 +96,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
         select(std::move(choose)),
         options(std::move(with)),
         usual{options.request_head, options.timeouts},
+        limits(options.max_tunnels, options.max_tunnels_per_client),
         pause_(executor) {}
 
   std::string listen(std::string_view at, const listen_options& how) {
@@ -95,7 +129,8 @@ class gateway::state : public std::enable_shared_from_this<state> {
   bool stopped = false;
   const session_registry sessions{};
   std::atomic<std::size_t> open{0};
-  std::atomic<std::uint64_t> accepted{0}, requests{0}, refused{0};
+  tunnel_limits limits;
+  std::atomic<std::uint64_t> accepted{0}, requests{0}, refused{0}, over_limit{0};
 
  private:
   std::string begin(detail::listener opened);
@@ -143,7 +178,10 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
         number_(number) {
     server_->begun(*this);
   }
-  ~connection() { server_->gone(*this); }
+  ~connection() {
+    leave();
+    server_->gone(*this);
+  }
 
   void read() {
     const auto& by = received();
@@ -211,8 +249,28 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     else close();
   }
 
+  // False if this request would become one tunnel too many.
+  bool enter(const pass& to) {
+    auto& count = server_->limits;
+    if (!count.set()) return true;
+    const auto kind = detect_upgrade(head_, to.how ? to.how->upgrade : upgrade_policy{}).kind;
+    counted_ = kind == request_kind::websocket && count.enter(client_.host);
+    return counted_ || kind != request_kind::websocket;
+  }
+  void leave() noexcept {
+    if (std::exchange(counted_, false)) server_->limits.leave(client_.host);
+  }
+
   void forward(pass to) {
     keep_alive_ = times_of(to.how).keep_alive;
+    if (!enter(to)) {
+      ++server_->over_limit;
+      forward_result result{.error = errc::tunnel_limit, .who = side::local, .cause = end_cause::refused,
+                            .status = status_for(errc::tunnel_limit)};
+      result.keep_alive = early_.empty() && client_keeps_alive();  // else they are frames for a tunnel that there is not
+      if (to.on_end) to.on_end(result);
+      return on_forwarded(std::move(result));
+    }
     exchange what{.head = head_,
                   .early = std::move(early_),
                   .client = client_.host,
@@ -239,6 +297,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void on_forwarded(forward_result result) {
+    leave();
     if (result.committed) {
       log(result.status, result.from_upstream.bytes, &result);
       if (result.at == stage::tunnel) return close();
@@ -363,6 +422,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   asio::cancellation_signal stop_;
   bool reading_ = false;
   bool body_read_ = false;
+  bool counted_ = false;  // among the tunnels
 };
 
 // ---- Accepting.
@@ -553,7 +613,8 @@ void gateway::stop() {
 session_registry gateway::sessions() const { return state_->sessions; }
 
 gateway_stats gateway::stats() const {
-  return {state_->open, state_->sessions.count(), state_->accepted, state_->requests, state_->refused};
+  return {state_->open, state_->sessions.count(), state_->accepted, state_->requests, state_->refused,
+          state_->over_limit};
 }
 
 }  // namespace wsproxy

@@ -487,6 +487,68 @@ TEST_CASE("connections over the limit wait until one ends") {
   CHECK(read_message(third).body == "/waited");
 }
 
+TEST_CASE("tunnels over the limit are answered 503 before a backend is picked, until one ends") {
+  proxy p({.options = {.max_tunnels = 1}});
+  {
+    auto first = p.open();
+    auto second = p.client();
+    for (int i = 0; i != 2; ++i) {  // the connection goes on
+      second.send(handshake());
+      const auto answer = read_message(second);
+      CHECK(answer.status() == 503);
+      CHECK(answer.body.find("number of tunnels") != std::string::npos);
+      CHECK(p.result().error == wsproxy::errc::tunnel_limit);
+    }
+    CHECK(p.to.backends()[0]->picked() == 1);
+    CHECK(p.server().stats().refused == 2);
+    CHECK(p.server().stats().over_tunnel_limit == 2);
+    CHECK(p.server().stats().tunnels == 1);
+    second.send(handshake() + client_frame(text, "early"));  // these are no request
+    CHECK(read_message(second).status() == 503);
+    CHECK(second.end() == ending::fin);
+    CHECK(p.result().error == wsproxy::errc::tunnel_limit);
+  }
+  p.result();
+  auto again = p.open();
+}
+
+TEST_CASE("a handshake under way counts as a tunnel, a plain request does not") {
+  proxy p({.options = {.max_tunnels = 1}});
+  auto plain = p.client();
+  plain.send(get("/slow"));
+  auto asked = p.backend.accept();
+  read_head(asked);
+  auto first = p.client();
+  first.send(handshake());
+  auto waiting = p.backend.accept();
+  read_head(waiting);
+  auto second = p.client();
+  second.send(handshake());
+  CHECK(read_message(second).status() == 503);
+  waiting.send(ok("no"));  // not switched: there is room again
+  CHECK(read_message(first).body == "no");
+  p.result();
+  p.result();
+  auto third = p.open();
+  asked.send(ok("late"));
+  CHECK(read_message(plain).body == "late");
+}
+
+TEST_CASE("each client address has its own limit") {
+  proxy p({.options = {.max_tunnels_per_client = 2}});
+  auto first = p.open();
+  auto second = p.open();
+  auto third = p.client();
+  third.send(handshake());
+  CHECK(read_message(third).status() == 503);
+  p.result();
+  first.client.close();
+  first.backend.close();
+  p.result();
+  auto fourth = p.open();
+  CHECK(p.server().stats().over_tunnel_limit == 1);
+}
+
 TEST_CASE("two gateways on two threads share a port") {
   std::atomic<int> counts[2] = {0, 0};
   background loops[2];

@@ -83,6 +83,11 @@ struct gateway_options {
   bool answer_head_timeout = false;
   /// Connections at most; more wait in the listen queue. Zero: unlimited.
   std::size_t max_connections = 0;
+  /// Tunnels at most, and at most from one client address; handshakes under way count as tunnels. One more is
+  /// answered 503 (errc::tunnel_limit) before a backend is picked. Zero: unlimited. Clients of a Unix socket have
+  /// no address; behind another proxy all have that one's.
+  std::size_t max_tunnels = 0;
+  std::size_t max_tunnels_per_client = 0;
   /// Makes the answer for a request that the gateway refuses or an exchange that failed before it was
   /// committed. Empty: a short page with the status and the rule. Where no head could be read it is empty.
   std::function<respond(int status, const std::error_code& why, const inbound& request)> error_answer{};
@@ -98,7 +103,8 @@ struct gateway_stats {
   std::size_t tunnels = 0;
   std::uint64_t accepted = 0;
   std::uint64_t requests = 0;
-  std::uint64_t refused = 0;  ///< answered 4xx by a rule of ours
+  std::uint64_t refused = 0;  ///< answered 4xx by a rule of ours, or 503 by the next
+  std::uint64_t over_tunnel_limit = 0;  ///< of these, by max_tunnels or max_tunnels_per_client
 };
 
 /// Copies share one server. A gateway runs on one executor, which must not run two of its handlers at a
