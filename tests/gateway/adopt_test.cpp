@@ -73,9 +73,9 @@ struct host {
 
   listener front, backend;
   wsproxy::upstream to{{{.name = backend.name()}}};
-  std::unique_ptr<worker_pool> pool;
   mailbox<forward_result> results;
   std::string seen;  // by the backend
+  std::unique_ptr<worker_pool> pool;  // ends first
 };
 
 void check_echo(peer& client, peer& backend) {
