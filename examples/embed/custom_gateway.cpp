@@ -71,7 +71,7 @@ class tenants {
     if (request.head.method != "DELETE" || !request.head.target.starts_with(users)) return say(404, "");
     const auto found = users_.find(request.head.target.substr(users.size()));
     if (found == users_.end()) return say(404, "No such user.\n");
-    for (const auto& [id, session] : found->second.tunnels) session.drain(4001, "signed out");
+    for (const auto& [id, session] : found->second.tunnels) session.close(4001, "signed out");
     return say(200, std::to_string(found->second.tunnels.size()) + " tunnels are closing\n");
   }
 

@@ -125,8 +125,7 @@ int main(int argc, char** argv) try {
   int which = 0;
   sigwait(&until, &which);
   // wsproxy: every socket must be back before the server ends.
-  if (!host.pool.drain(std::chrono::seconds(5))) host.pool.stop();
-  while (host.pool.live() != 0) host.pool.drain(std::chrono::seconds(1));
+  host.pool.drain({.deadline = std::chrono::seconds(5)});
   MHD_stop_daemon(daemon);
 } catch (const std::exception& error) {
   std::cerr << error.what() << '\n';

@@ -161,8 +161,7 @@ struct pool_state {
   std::condition_variable ended;
   std::size_t live = 0;
   std::atomic<bool> draining{false}, stopped{false};
-  std::uint16_t code = 0;  // of the drain; set before `draining`
-  std::string reason;
+  drain_options how;  // set before `draining`
 };
 
 // ---- What a worker does for a host: begins, and ends with one callback. The pool outlives it.
@@ -179,7 +178,7 @@ class job : public std::enable_shared_from_this<job> {
   void stop() { stop_.emit(asio::cancellation_type::terminal); }
   void drain() {
     const auto tunnel = session();
-    if (tunnel.id() != 0) tunnel.drain(pool_.code, pool_.reason);
+    if (tunnel.id() != 0) tunnel.drain(pool_.how);
   }
   const std::shared_ptr<adoption_state>& state() const noexcept { return state_; }
 
@@ -204,7 +203,7 @@ class job : public std::enable_shared_from_this<job> {
         const std::lock_guard lock(state->mutex);
         state->session = session;
       }
-      if (this_pool->draining) session.drain(this_pool->code, this_pool->reason);
+      if (this_pool->draining) session.drain(this_pool->how);
       if (next) next(session);
     };
   }
@@ -630,15 +629,25 @@ adoption worker_pool::adopt(descriptor client, ready_tunnel accepted, std::strin
                                     std::move(on_end));
 }
 
-bool worker_pool::drain(duration within, std::uint16_t code, std::string_view reason) {
-  if (!state_->draining) {
-    state_->code = code;
-    state_->reason = reason;
-    state_->draining = true;
+bool worker_pool::drain(const drain_options& options) {
+  auto& pool = *state_;
+  if (!pool.draining) {
+    pool.how = options;
+    pool.how.deadline = duration::zero();  // that of all is watched here
+    pool.draining = true;
   }
-  state_->drain_all();
-  std::unique_lock lock(state_->mutex);
-  return state_->ended.wait_for(lock, within, [&] { return state_->live == 0; });
+  pool.drain_all();
+  const auto nothing_left = [&] { return pool.live == 0; };
+  std::unique_lock lock(pool.mutex);
+  if (options.deadline > duration::zero() && !pool.ended.wait_for(lock, options.deadline, nothing_left)) {
+    lock.unlock();
+    stop();
+    lock.lock();
+    pool.ended.wait(lock, nothing_left);
+    return false;
+  }
+  pool.ended.wait(lock, nothing_left);
+  return true;
 }
 
 void worker_pool::stop() {

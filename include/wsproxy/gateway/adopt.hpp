@@ -153,10 +153,9 @@ class worker_pool {
   adoption adopt(descriptor client, ready_tunnel accepted, std::string early,
                  std::function<void(forward_result)> on_end = {});
 
-  /// Closes every tunnel politely, with this Close code at a frame boundary (RFC 6455 section 7.1.2; 0: FIN
-  /// only), lets other requests end, and refuses new ones (status 503). Returns true as soon as nothing is
-  /// left, and false when time is over: what is left then goes on.
-  bool drain(duration within, std::uint16_t code = 1001, std::string_view reason = {});
+  /// Closes every tunnel politely, lets other requests end, and refuses new ones (status 503); at the deadline ends
+  /// what is left. Returns when nothing is; false if the deadline was needed.
+  bool drain(const drain_options& options = {});
   /// Ends everything now, without a Close, and whatever is still handed over. Returns at once.
   void stop();
 
