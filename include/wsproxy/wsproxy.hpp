@@ -11,7 +11,8 @@
 //   result     one forward_result, exactly once                   proxy/exchange.hpp
 //
 // One call does all of it: async_forward (proxy/forward.hpp). A server made of these parts: gateway
-// (gateway/gateway.hpp). Everything above `proxy/` works without I/O and without Asio (wsproxy::core).
+// (gateway/gateway.hpp). For a host with a loop or threads of its own: worker_pool::adopt (gateway/adopt.hpp).
+// Everything above `proxy/` works without I/O and without Asio (wsproxy::core).
 //
 //   asio::awaitable<void> serve(asio::ip::tcp::socket client, wsproxy::upstream backends) {
 //     auto read = co_await wsproxy::async_read_head(client, {}, {}, asio::use_awaitable);
@@ -26,6 +27,7 @@
 #pragma once
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/gateway/adopt.hpp>
 #include <wsproxy/gateway/gateway.hpp>
 #include <wsproxy/http/body.hpp>
 #include <wsproxy/http/fields.hpp>

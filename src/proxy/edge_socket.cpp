@@ -181,13 +181,16 @@ void abort_waits(edge_state& s) {
   s.loop->watch();
 }
 
-void close_state(edge_state& s) noexcept {
-  if (s.descriptor < 0) return;
-  if (s.loop != nullptr) {
+int release_state(edge_state& s) noexcept {
+  if (s.descriptor >= 0 && s.loop != nullptr) {
     abort_waits(s);
     s.loop->remove(s);
   }
-  ::close(std::exchange(s.descriptor, -1));
+  return std::exchange(s.descriptor, -1);
+}
+
+void close_state(edge_state& s) noexcept {
+  if (const int descriptor = release_state(s); descriptor >= 0) ::close(descriptor);
 }
 
 }  // namespace
@@ -231,18 +234,29 @@ edge_socket::edge_socket(asio::any_io_executor executor) {
 }
 
 edge_socket::edge_socket(asio::any_io_executor executor, int descriptor) : edge_socket(std::move(executor)) {
+  if (const auto error = assign(descriptor)) {
+    ::close(descriptor);
+    throw std::system_error(error, "edge_socket");
+  }
+}
+
+std::error_code edge_socket::assign(int descriptor) noexcept {
   auto& s = *state_;
+  close();
   s.direct = s.executor.target<asio::io_context::executor_type>() != nullptr;
+  s.readable = s.writable = s.ended = false;
   try {
     s.loop->begin(s.executor);
     s.descriptor = descriptor;
     s.loop->add(s);
-  } catch (...) {
+    return {};
+  } catch (const std::system_error& error) {
     s.descriptor = -1;
-    ::close(descriptor);
-    throw;
+    return error.code();
   }
 }
+
+int edge_socket::release() noexcept { return detail::release_state(*state_); }
 
 edge_socket::executor_type edge_socket::get_executor() const noexcept { return state_->executor; }
 int edge_socket::native_handle() const noexcept { return state_ ? state_->descriptor : -1; }

@@ -101,6 +101,11 @@ class edge_socket {
   edge_socket& operator=(edge_socket&&) noexcept = default;
 
   executor_type get_executor() const noexcept;
+  /// Takes over a descriptor in place of the present one; not if there is an error, which is returned: then it is
+  /// still the caller's, and this is closed.
+  std::error_code assign(int descriptor) noexcept;
+  /// Gives the descriptor up without closing it; pending waits end with asio::error::operation_aborted. -1 if closed.
+  int release() noexcept;
   int native_handle() const noexcept;
   bool is_open() const noexcept { return native_handle() >= 0; }
 
