@@ -24,10 +24,11 @@ class Pair:
         self.world, self.template, self.port = world, template, world.reserve_port()
         unix = os.path.join(world.directory, f"backend-{self.port}.socket")
         self.backends = [recording.Backend(name) for name in "abc"]
-        self.backends += [recording.Backend("unix", unix), recording.Backend("six", ("::1", 0))]
+        six = "::1" if harness.has_ipv6() else "127.0.0.1"
+        self.backends += [recording.Backend("unix", unix), recording.Backend("six", (six, 0))]
         self.others = [recording.SilentBackend(), recording.UnreachableBackend()]
         self.values = {f"BACKEND_{b.name.upper()}": f"127.0.0.1:{b.port}" for b in self.backends[:3]}
-        self.values |= {"UNIX": unix, "SIX": f"[::1]:{self.backends[-1].port}"}
+        self.values |= {"UNIX": unix, "SIX": f"{f'[{six}]' if ':' in six else six}:{self.backends[-1].port}"}
         for key, port in (
             ("SILENT", self.others[0].port),
             ("UNREACHABLE", self.others[1].port),

@@ -64,6 +64,15 @@ class Report:
             self.add(name, f"{type(error).__name__}: {error}")
 
 
+def has_ipv6():
+    """Containers often have none, not even on loopback."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
 def nginx_version():
     done = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True)
     return done.stderr.rpartition("/")[2].split()[0]

@@ -95,6 +95,9 @@ SCENARIOS = {
     "a client stops inside a head": wait_for_end(b"GET / HTTP/1.1\r\nHost: exam"),
     "a client says nothing": wait_for_end(b""),
     "a client sends no second request": wait_for_end(request("/")),
+    "a client sends no second request, more patience": wait_for_end(request("/kept/")),
+    "a client sends no second request after an answer without a backend": wait_for_end(request("/said/")),
+    "a connection that is not kept": wait_for_end(request("/not-kept/")),
     "a client stops inside a body": wait_for_end(
         request("/", "Content-Length: 10", method="POST", body=b"half")
     ),
