@@ -56,8 +56,10 @@ void follow(const wsproxy_gateway::router& router, const inbound& request) {
     what.head = request.head;
     what.client = request.client;
     what.local = request.local;
+    what.user = to->user;
     fuzz::require(!to->to.backends().empty(), "an upstream has a backend");
     try {
+      if (to->how && to->how->on_attempt) to->how->on_attempt(what, *to->to.backends().front());
       request_rewrite rewrite;
       if (to->how && to->how->rewrite_request)
         to->how->rewrite_request(what, *to->to.backends().front(), rewrite);
@@ -69,8 +71,10 @@ void follow(const wsproxy_gateway::router& router, const inbound& request) {
     } catch (const std::invalid_argument&) {  // what cannot be sent becomes a 500
     }
   }
-  (void)router.error_answer(502, {}, &request);
-  (void)router.error_answer(400, {}, nullptr);
+  (void)router.error_answer(502, {}, request);
+  const request_head unread;
+  (void)router.error_answer(
+      400, {}, {unread, request.client, request.client_port, request.local, request.local_port, request.listener});
   (void)router.access_logs(request);
 }
 
