@@ -9,7 +9,7 @@ using strings = std::vector<std::string>;
 namespace {
 
 const wsproxy::route& route_of(const std::shared_ptr<const wsproxy_gateway::configuration>& config, std::size_t location) {
-  return *config->servers.at(0)->locations.at(location)->here.route;
+  return *config->servers.at(0)->locations.at(location)->here.upgrading;
 }
 
 /// The route of the only location, with these lines in it and those in its server.
