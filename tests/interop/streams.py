@@ -19,7 +19,7 @@ http {
 """
 BLOCK = bytes(range(256)) * 1024  # 256 KiB
 # What a process may grow by while a body passes through it: more than its buffers, much less than the body.
-MOST_GROWTH = 8 << 20
+MOST_GROWTH = 2 << 20
 
 
 class Backend:
