@@ -23,9 +23,9 @@ struct naming {
       at.push_back(w.now());
       w.after(delay, [this, host, done = std::move(done)] {
         if (hangs) return;
-        std::vector<asio::ip::address> found;
-        for (const auto& each : zone[host]) found.push_back(asio::ip::make_address(each));
-        done(broken ? asio::error::host_not_found_try_again : std::error_code(), std::move(found));
+        std::vector<asio::ip::address> answer;
+        for (const auto& each : zone[host]) answer.push_back(asio::ip::make_address(each));
+        done(broken ? asio::error::host_not_found_try_again : std::error_code(), std::move(answer));
       });
     };
     source.emplace(w.executor(), std::move(list), std::move(options));
