@@ -22,6 +22,7 @@
 
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/policy.hpp>
+#include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>
 #include <wsproxy/upstream/upstream.hpp>
 

@@ -7,6 +7,7 @@
 #include <asio/any_io_executor.hpp>
 
 #include <wsproxy/policy.hpp>
+#include <wsproxy/proxy/detail/same_asio.hpp>
 
 // Older Asio looks for std::aligned_alloc before it includes anything that would tell: translation units that
 // disagree free with `delete` what another took with aligned_alloc. The CMake target settles it.
