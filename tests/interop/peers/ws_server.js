@@ -42,6 +42,7 @@ function sendFragments(socket, parts) {
 
 function serve(socket) {
   let name;
+  socket.on('error', () => {});  // a client's illegal frame: the socket closes by itself
   socket.on('message', (data, binary) => {
     if (binary) return socket.send(data);
     const text = data.toString();
