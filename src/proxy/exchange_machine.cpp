@@ -100,7 +100,7 @@ void exchange_machine::next_attempt(time_point now) {
   result_.at = stage::pick;
   const std::string_view key = what_.hash_key ? *what_.hash_key : what_.client;
   lease_ = backends_.pick({.head = &what_.head, .client = what_.client, .hash_key = key, .random = random_}, picks_, now);
-  if (!lease_) return finish(end_cause::failed, errc::no_backend, side::upstream, status_for(errc::no_backend));
+  if (!lease_) return finish(end_cause::failed, lease_.error(), side::upstream, status_for(lease_.error()));
   ++result_.attempts;
   result_.backend = lease_.backend();
   if (what_.how->on_attempt) what_.how->on_attempt(what_, *result_.backend);
@@ -120,7 +120,7 @@ bool exchange_machine::may_retry(unsigned condition, time_point now) const noexc
   if ((rule.on & condition) == 0 || result_.committed || body_streamed_) return false;
   if (request_begun_ && !is_idempotent(what_.head.method) && (rule.on & retry::non_idempotent) == 0) return false;
   const auto tries = rule.tries == 0 ? backends_.tries() : std::min<std::size_t>(rule.tries, backends_.tries());
-  if (result_.attempts >= tries) return false;
+  if (result_.attempts >= tries || !backends_.allows_retry(now)) return false;
   return rule.within <= duration::zero() || now < result_.begun + rule.within;
 }
 
@@ -304,8 +304,8 @@ void exchange_machine::on_final_head(time_point now) {
   std::error_code error;
   response_body_ = response_framing(response_, what_.head.method, error);
   if (error) return attempt_failed(errc::bad_response, retry::invalid_header, now);
-  if (listed && response_.status >= 429) lease_.failed(now);
-  else lease_.succeeded(now);
+  // As in nginx, an answer that is passed on is no failure, whatever its status.
+  lease_.succeeded(now);
   response_reader_ = body_reader(response_body_);
   if (stop_at_verdict_) {
     phase_ = step::answered;

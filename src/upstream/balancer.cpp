@@ -1,6 +1,5 @@
 #include <wsproxy/upstream/balancer.hpp>
 
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -18,14 +17,6 @@ class function_balancer final : public balancer {
 };
 
 }  // namespace
-
-bool pick_request::usable(std::size_t i) const noexcept {
-  const auto& [which, options, health] = all_[i];
-  if (options.down || !health.available(options, now)) return false;
-  if (options.max_conns != 0 && which->active() >= options.max_conns) return false;
-  return std::none_of(state.tried.begin(), state.tried.end(),
-                      [&](const auto& tried) { return tried.get() == which.get(); });
-}
 
 std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick) {
   if (!pick) throw std::invalid_argument("make_balancer: no function");

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <ranges>
+#include <stdexcept>
 #include <unordered_map>
 
 #include <wsproxy/http/fields.hpp>
@@ -71,10 +73,24 @@ void for_each_point(std::string_view name, std::uint64_t weight, Visit visit) {
   }
 }
 
-class ring final : public balancer {
+/// The points of a list of backends.
+class ring {
  public:
-  std::optional<std::size_t> pick(pick_request& request) override;
-  bool allows_backups() const noexcept override { return false; }
+  /// To be called before the others; works only when the list has changed.
+  void follow(const pick_request& request) {
+    if (version_ != request.version) rebuild(request);
+  }
+  std::size_t size() const noexcept { return points_.size(); }
+  /// The first point at or behind a key's; may be size(), which is the first point again.
+  std::uint32_t first_of(std::string_view key) const {
+    return static_cast<std::uint32_t>(std::ranges::lower_bound(points_, crc32(key), {}, &point::hash) -
+                                      points_.begin());
+  }
+  /// The backends at a point, counted from any number of rounds: those that share a name, a host's several
+  /// addresses, share its points.
+  const std::vector<std::size_t>& at(std::size_t index) const {
+    return groups_[points_[index % points_.size()].group];
+  }
 
  private:
   struct point {
@@ -85,27 +101,78 @@ class ring final : public balancer {
 
   std::optional<std::uint64_t> version_;  // of the list that what follows was made from
   std::vector<point> points_;             // by hash, each hash once
-  /// The backends that share a name, a host's several addresses, share its points.
   std::vector<std::vector<std::size_t>> groups_;
 };
 
-std::optional<std::size_t> ring::pick(pick_request& request) {
+class ketama final : public balancer {
+ public:
+  std::optional<std::size_t> pick(pick_request& request) override;
+  bool allows_backups() const noexcept override { return false; }
+
+ private:
+  ring ring_;
+};
+
+/// A step of round robin among those of a group that `fits`.
+template <class Fits>
+std::optional<std::size_t> step_among(pick_request& request, const std::vector<std::size_t>& group,
+                                      Fits fits) {
+  return detail::smooth_step(request, group | std::views::filter(fits));
+}
+
+std::optional<std::size_t> ketama::pick(pick_request& request) {
   auto& state = request.state;
   if (state.tries > detail::most_tries || request.size() < 2 || request.hash_key.empty())
     return detail::round_robin_step(request);
-  if (version_ != request.version) rebuild(request);
-  if (state.steps++ == 0) {
-    const auto first = std::ranges::lower_bound(points_, crc32(request.hash_key), {}, &point::hash);
-    state.hash = static_cast<std::uint32_t>(first - points_.begin());
-  }
-  const auto usable = std::views::filter([&](std::size_t i) { return request.usable(i); });
+  ring_.follow(request);
+  if (state.steps++ == 0) state.hash = ring_.first_of(request.hash_key);
   while (state.tries <= detail::most_tries) {
-    const auto& group = groups_[points_[state.hash % points_.size()].group];
-    if (const auto chosen = detail::smooth_step(request, group | usable)) return chosen;
+    const auto usable = [&](std::size_t i) { return request.usable(i); };
+    if (const auto chosen = step_among(request, ring_.at(state.hash), usable)) return chosen;
     ++state.hash;  // the next point, which may well be of the same backend
     ++state.tries;
   }
   return detail::round_robin_step(request);
+}
+
+class bounded_ketama final : public balancer {
+ public:
+  explicit bounded_ketama(double most) : most_(most) {}
+  std::optional<std::size_t> pick(pick_request& request) override;
+  bool allows_backups() const noexcept override { return false; }
+
+ private:
+  template <class Fits>
+  std::optional<std::size_t> walk(pick_request& request, Fits fits) const;
+
+  ring ring_;
+  const double most_;
+};
+
+std::optional<std::size_t> bounded_ketama::pick(pick_request& request) {
+  if (request.size() < 2 || request.hash_key.empty()) return detail::round_robin_step(request);
+  ring_.follow(request);
+  const auto in_service = static_cast<double>(std::max<std::uint64_t>(request.weight, 1));
+  const double level = most_ * (request.active + 1.0) / in_service;
+  const auto usable = [&](std::size_t i) { return request.usable(i); };
+  const auto has_room = [&](std::size_t i) {
+    return usable(i) && request.at(i).active() < std::ceil(level * request.options(i).weight);
+  };
+  if (const auto chosen = walk(request, has_room)) return chosen;
+  return walk(request, usable);
+}
+
+/// Along the ring from the key's point, in every attempt: backends that were tried do not fit. The walk ends
+/// soon where many fit. So that it does not go round for nothing where none does, that is asked on the way.
+template <class Fits>
+std::optional<std::size_t> bounded_ketama::walk(pick_request& request, Fits fits) const {
+  constexpr std::size_t patience = 64;
+  const auto first = ring_.first_of(request.hash_key);
+  for (std::size_t i = 0; i != ring_.size(); ++i) {
+    if (i == patience && std::ranges::none_of(std::views::iota(std::size_t{0}, request.size()), fits)) break;
+    if (const auto chosen = step_among(request, ring_.at(first + i), fits)) return chosen;
+  }
+  return std::nullopt;
 }
 
 void ring::rebuild(const pick_request& request) {
@@ -131,7 +198,13 @@ void ring::rebuild(const pick_request& request) {
 }  // namespace
 
 std::shared_ptr<balancer> consistent_hash() {
-  return std::make_shared<ring>();
+  return std::make_shared<ketama>();
+}
+
+std::shared_ptr<balancer> bounded_consistent_hash(double most) {
+  if (!(most > 1 && most <= 1000))
+    throw std::invalid_argument("bounded_consistent_hash: most is not over 1 and up to 1000");
+  return std::make_shared<bounded_ketama>(most);
 }
 
 std::vector<std::uint32_t> ring_points(std::string_view name, unsigned weight) {

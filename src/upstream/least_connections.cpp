@@ -24,7 +24,7 @@ class least_active final : public balancer {
     load lowest{0, 1};
     for (const auto i : request.usable()) {
       // Read once: leases die on other threads meanwhile.
-      const load own{request.at(i).active(), request.options(i).weight};
+      const load own{request.at(i).active(), static_cast<std::uint64_t>(request.weight_now(i))};
       if (!least_.empty() && own > lowest) continue;
       if (least_.empty() || own < lowest) {
         least_.clear();

@@ -32,7 +32,7 @@ void bench::start() {
   what.on_established = on_established;
   if (watch_session) what.on_established = [this](session_handle handle) { sessions.push_back(std::move(handle)); };
   if (on_other_executor) end.executor = w.other().get_executor();
-  group.emplace(backends);
+  if (!group) group.emplace(backends);
 
   end.initiating = true;
   probe<forward_result> handler(end);

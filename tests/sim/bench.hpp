@@ -123,7 +123,7 @@ struct bench {
   // Afterwards.
   watch<wsproxy::forward_result> end;
   std::shared_ptr<peer> client;
-  std::optional<wsproxy::upstream> group;
+  std::optional<wsproxy::upstream> group;  ///< of `backends`, unless the test has set one
   std::vector<wsproxy::session_handle> sessions;
   time_point begun{};
   bool down_closed = false;  ///< the host closed its stream

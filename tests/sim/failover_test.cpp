@@ -119,7 +119,7 @@ TEST_CASE("A listed status is not passed on while another backend can be asked")
       CHECK(b.result().committed);
       CHECK(read_response(b.client->received).head.status == (all ? each.code : 200));
       CHECK(b.group->backends()[0]->failed() == (each.fails ? 1 : 0));
-      CHECK(b.group->backends()[1]->failed() == (each.fails && all ? 1 : 0));
+      CHECK(b.group->backends()[1]->failed() == 0);  // its answer was passed on: no failure, as in nginx
       CHECK(b.faults() == none);
     }
   }
@@ -208,6 +208,92 @@ TEST_CASE("A request is not sent again once body bytes of the client's are gone,
   CHECK(b.result().status == 502);
   CHECK(b.result().error == errc::upstream_closed);
   CHECK(b.faults() == none);
+}
+
+TEST_CASE("A listed status that answers a POST is passed on, unless non_idempotent is listed") {
+  for (const bool listed : {false, true}) {
+    CAPTURE(listed);
+    bench b;
+    b.backends = {at("b1:1000"), at("b2:1000")};
+    b.how.failover.on = retry::http_503 | (listed ? retry::non_idempotent : 0u);
+    b.request = post("0123456789");
+    b.b1().on_accept = answering_with(status(503));
+    b.b2().on_accept = answering_with(status(200));
+    b.run();
+    CHECK(b.result().status == (listed ? 200 : 503));
+    CHECK(b.result().attempts == (listed ? 2 : 1));
+    CHECK(b.group->backends()[0]->failed() == (listed ? 1 : 0));
+    CHECK(b.faults() == none);
+  }
+}
+
+TEST_CASE("A retry budget that is used up ends the exchange with its first failure") {
+  for (const double at_least : {0.0, 1.0}) {
+    CAPTURE(at_least);
+    bench b;
+    b.group.emplace(std::vector{at("b1:1000"), at("b2:1000")}, nullptr, "",
+                    upstream_options{.retry_budget = {.percent = 1, .at_least = at_least}});
+    b.request = get;
+    b.b1().does = listener::kind::refuses;
+    b.b2().on_accept = answering_with(status(200));
+    b.run();
+    CHECK(b.result().attempts == (at_least == 0 ? 1 : 2));
+    CHECK(b.result().status == (at_least == 0 ? 502 : 200));
+    CHECK(b.faults() == none);
+  }
+}
+
+TEST_CASE("More tunnels than the upstream may have are answered 503") {
+  bench b;
+  b.group.emplace(std::vector{at("b1:1000"), at("b2:1000")}, nullptr, "", upstream_options{.max_tunnels = 1});
+  pick_state state;
+  auto other = b.group->pick({}, state, time_point{});
+  REQUIRE(other);
+  b.run();
+  CHECK(b.result().status == 503);
+  CHECK(b.result().error == errc::tunnel_limit);
+  CHECK(b.result().attempts == 0);
+  CHECK_FALSE(b.result().committed);
+  other = {};
+  CHECK(b.faults() == none);
+}
+
+TEST_CASE("A tunnel that its backend breaks off within early_death is a failure of the backend's") {
+  struct ending {
+    const char* what;
+    duration after;
+    std::function<void(bench&)> does;
+    unsigned failures;
+  };
+  const auto close = [](std::uint16_t code) {
+    return [code](bench& b) {
+      b.backend().send(close_frame(code, frame_sender::server));
+      b.backend().fin();
+    };
+  };
+  const ending samples[] = {
+      {"reset", 1s, [](bench& b) { b.backend().reset(); }, 1},
+      {"end without Close", 1s, [](bench& b) { b.backend().fin(); }, 1},
+      {"Close 1011", 1s, close(1011), 1},
+      {"Close 1000", 1s, close(1000), 0},
+      {"later", 3s, [](bench& b) { b.backend().reset(); }, 0},
+      {"the client's reset", 1s, [](bench& b) { b.client->reset(); }, 0},
+  };
+  for (const auto& each : samples) {
+    CAPTURE(each.what);
+    bench b;
+    b.group.emplace(std::vector{at("b1:1000")}, nullptr, "", upstream_options{.early_death = 2s});
+    b.b1().on_accept = answering([](peer& self, const request_head& head) { self.send(accepting(head)); });
+    b.start();
+    b.w.run_for(each.after);
+    REQUIRE(b.sessions.size() == 1);
+    each.does(b);
+    b.w.run_for(100ms);
+    b.client->fin();
+    b.w.run();
+    CHECK(b.group->backends()[0]->failed() == each.failures);
+    CHECK(b.faults() == none);
+  }
 }
 
 TEST_CASE("A POST whose connection was refused is sent to the next") {

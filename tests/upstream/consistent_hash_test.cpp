@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +18,7 @@
 using namespace std::chrono_literals;
 using namespace wsproxy::test;
 using wsproxy::backend_options;
+using wsproxy::bounded_consistent_hash;
 using wsproxy::consistent_hash;
 using wsproxy::crc32;
 using wsproxy::pick_state;
@@ -291,4 +294,129 @@ TEST_CASE("a list that changes between two attempts starts the walk anew") {
 
 TEST_CASE("consistent hashing allows no backups") {
   CHECK_FALSE(consistent_hash()->allows_backups());
+}
+
+// ---- bounded load
+
+namespace {
+
+/// Leases that stay, one per key.
+std::vector<wsproxy::lease> hold(const upstream& from, int count, const std::string& prefix = "key") {
+  std::vector<wsproxy::lease> held;
+  for (int i = 0; i != count; ++i) {
+    const auto key = prefix + std::to_string(i);
+    pick_state state;
+    held.push_back(from.pick({.hash_key = key}, state, start));
+  }
+  return held;
+}
+
+std::uint32_t most_active(const upstream& of) {
+  std::uint32_t most = 0;
+  for (const auto& one : of.backends()) most = std::max(most, one->active());
+  return most;
+}
+
+std::vector<backend_options> servers(int count) {
+  std::vector<backend_options> all;
+  for (int i = 0; i != count; ++i) all.push_back(server("10.0.0." + std::to_string(i) + ":80"));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("bounded: where nobody is over the bound, keys go where consistent_hash puts them") {
+  const upstream plain(servers(10), consistent_hash());
+  const upstream bounded(servers(10), bounded_consistent_hash(1000));
+  for (int i = 0; i != 1000; ++i) {
+    const auto key = "key" + std::to_string(i);
+    CHECK(pick_once(bounded, key) == pick_once(plain, key));
+  }
+}
+
+TEST_CASE("bounded: no backend gets more than its part of the load and what may be over") {
+  for (const double most : {1.1, 1.25, 2.0}) {
+    const upstream group(servers(10), bounded_consistent_hash(most));
+    const auto held = hold(group, 1000);
+    CHECK(most_active(group) <= std::ceil(most * 100));
+  }
+  // One key that all share spreads too.
+  const upstream group(servers(10), bounded_consistent_hash(1.5));
+  std::vector<wsproxy::lease> held;
+  for (int i = 0; i != 100; ++i) {
+    pick_state state;
+    held.push_back(group.pick({.hash_key = "popular"}, state, start));
+  }
+  CHECK(most_active(group) == 15);
+}
+
+TEST_CASE("bounded: the bound is by weight") {
+  const upstream group({server("a", 1), server("b", 3)}, bounded_consistent_hash(1.01));
+  const auto held = hold(group, 400);
+  CHECK(group.backends()[0]->active() <= 102);
+  CHECK(group.backends()[1]->active() <= 304);
+}
+
+TEST_CASE("bounded: at low counts the first tunnels go to as many backends") {
+  const upstream group(servers(10), bounded_consistent_hash(1.25));
+  const auto held = hold(group, 8);
+  CHECK(most_active(group) == 1);
+}
+
+TEST_CASE("bounded: a key that was passed on returns when there is room") {
+  const upstream group({server("a"), server("b"), server("c")}, bounded_consistent_hash(1.25));
+  const auto owner = pick_once(group, "popular");
+  std::vector<wsproxy::lease> held;
+  const auto more = [&] {
+    pick_state state;
+    held.push_back(group.pick({.hash_key = "popular"}, state, start));
+    return held.back().backend()->name();
+  };
+  REQUIRE(more() == owner);
+  CHECK(more() != owner);
+  held.clear();
+  CHECK(more() == owner);
+}
+
+TEST_CASE("bounded: failed, draining and down backends have no part in the average") {
+  auto drained = server("b");
+  drained.draining = true;
+  auto gone = server("c");
+  gone.down = true;
+  upstream group({server("a"), drained, gone, server("d"), server("e")}, bounded_consistent_hash(1.25));
+  group.set_healthy(*group.backends()[4], false);
+  const auto held = hold(group, 100);
+  for (const auto& one : held) REQUIRE(one);
+  CHECK(group.backends()[0]->active() <= 63);
+  CHECK(group.backends()[3]->active() <= 63);
+}
+
+TEST_CASE("bounded: with nobody below the bound a key goes where consistent_hash puts it") {
+  auto full = server("a");
+  full.max_conns = 1;
+  const upstream group({full, server("b")}, bounded_consistent_hash(1.1));
+  const auto held = hold(group, 50);
+  for (const auto& one : held) CHECK(one);
+  CHECK(group.backends()[1]->active() == 49);
+}
+
+TEST_CASE("bounded: a request's attempts go on along the ring, each backend once") {
+  const upstream group(servers(30), bounded_consistent_hash(1.25));
+  const auto names = attempts(group, "some key");
+  CHECK(names.size() == 30);
+  const upstream plain(servers(30), consistent_hash());
+  const auto same = attempts(plain, "some key");
+  CHECK(names[0] == same[0]);
+}
+
+TEST_CASE("bounded: a key that is empty, or a single backend, is round robin's") {
+  CHECK(picks(upstream({server("a"), server("b")}, bounded_consistent_hash()), 4) == "a b a b");
+  CHECK(pick_once(upstream({server("a")}, bounded_consistent_hash()), "key") == "a");
+}
+
+TEST_CASE("bounded: a bound that makes no sense is refused") {
+  for (const double most : {1.0, 0.0, -1.0, 1000.5, std::nan("")})
+    CHECK_THROWS_AS(bounded_consistent_hash(most), std::invalid_argument);
+  CHECK_FALSE(bounded_consistent_hash()->allows_backups());
+  CHECK_FALSE(bounded_consistent_hash()->allows_slow_start());
 }

@@ -79,7 +79,7 @@ TEST_CASE("a probe's success forgives, and readmits at once") {
   health state(options);
   state.failed(options, at(0s));
   state.picked(options, at(11s));
-  state.succeeded();
+  state.succeeded(options, at(11s));
   CHECK(state.available(options, at(11s)));
   CHECK(state.fails == 0);
 }
@@ -100,7 +100,7 @@ TEST_CASE("a success without a probe since the last failure forgives nothing") {
   state.picked(options, at(0s));  // two leases,
   state.picked(options, at(0s));
   state.failed(options, at(1s));  // one fails,
-  state.succeeded();              // then the other's answer comes
+  state.succeeded(options, at(1s));  // then the other's answer comes
   CHECK_FALSE(state.available(options, at(2s)));
 }
 
@@ -117,7 +117,7 @@ TEST_CASE("failures add up over windows until a success") {
   forgiven.picked(options, at(0s));
   forgiven.failed(options, at(0s));
   forgiven.picked(options, at(100s));
-  forgiven.succeeded();
+  forgiven.succeeded(options, at(100s));
   forgiven.picked(options, at(100s));
   forgiven.failed(options, at(100s));
   CHECK(forgiven.available(options, at(105s)));
@@ -140,4 +140,93 @@ TEST_CASE("a failure costs weight divided by max_fails, never below nothing") {
     state.failed(options, at(0s));
     CHECK(state.effective_weight == left);
   }
+}
+
+TEST_CASE("a failed backend is proven again by a success, not by the end of its window") {
+  const auto options = with(2, 10s);
+  health state(options);
+  CHECK(state.proven(options));
+  state.failed(options, at(0s));
+  CHECK(state.proven(options));
+  state.failed(options, at(0s));
+  CHECK_FALSE(state.proven(options));
+  REQUIRE(state.available(options, at(11s)));
+  CHECK_FALSE(state.proven(options));
+  state.picked(options, at(11s));
+  state.succeeded(options, at(11s));
+  CHECK(state.proven(options));
+}
+
+TEST_CASE("active checks take a backend out until they pass, and then forgive") {
+  const auto options = with(1, 10s);
+  health state(options);
+  state.found(options, false);
+  CHECK_FALSE(state.available(options, at(100s)));
+  CHECK_FALSE(state.proven(options));
+  state.failed(options, at(100s));
+  state.found(options, true);
+  CHECK(state.available(options, at(100s)));
+  CHECK(state.fails == 0);
+  // A check that goes on passing says nothing about what fails meanwhile.
+  state.failed(options, at(101s));
+  state.found(options, true);
+  CHECK_FALSE(state.available(options, at(101s)));
+}
+
+TEST_CASE("the weight climbs evenly over slow_start, once the first pick has seen it") {
+  auto options = with(1, 10s);
+  options.slow_start = 10s;
+  health state(options);
+  CHECK(state.climbed(options, at(0s)) == health::whole);
+  state.climb(options);
+  CHECK(state.climbed(options, at(1h)) == 1);
+  state.climbs_since = at(0s);
+  CHECK(state.climbed(options, at(0s)) == 1);
+  CHECK(state.climbed(options, at(1ms)) == 1);
+  CHECK(state.climbed(options, at(2500ms)) == health::whole / 4);
+  CHECK(state.climbed(options, at(5s)) == health::whole / 2);
+  CHECK(state.climbed(options, at(9999ms)) == health::whole - 1);
+  CHECK(state.climbed(options, at(10s)) == health::whole);
+  CHECK(state.climbed(options, at(10h)) == health::whole);
+  options.slow_start = 0s;  // changed meanwhile
+  CHECK(state.climbed(options, at(1s)) == health::whole);
+}
+
+TEST_CASE("without slow_start nothing climbs") {
+  const auto options = with(1, 10s);
+  health state(options);
+  state.climb(options);
+  CHECK(state.climbed(options, at(0s)) == health::whole);
+}
+
+TEST_CASE(
+    "the weight climbs after a backend was out, from its success on; not after a failure that left it in") {
+  auto options = with(2, 10s);
+  options.slow_start = 10s;
+  health state(options);
+  state.failed(options, at(0s));
+  state.picked(options, at(11s));
+  state.succeeded(options, at(11s));
+  CHECK(state.climbed(options, at(11s)) == health::whole);
+
+  state.failed(options, at(20s));
+  state.failed(options, at(20s));
+  state.picked(options, at(31s));
+  CHECK(state.climbed(options, at(31s)) == health::whole);  // for the probe
+  state.succeeded(options, at(32s));
+  CHECK(state.climbed(options, at(32s)) == 1);
+  CHECK(state.climbed(options, at(37s)) == health::whole / 2);
+  CHECK(state.climbed(options, at(42s)) == health::whole);
+}
+
+TEST_CASE("the weight climbs after active checks failed, from the next pick on") {
+  auto options = with(1, 10s);
+  options.slow_start = 10s;
+  health state(options);
+  state.found(options, true);
+  CHECK(state.climbed(options, at(0s)) == health::whole);
+  state.found(options, false);
+  state.found(options, true);
+  CHECK(state.climbs_since == wsproxy::time_point::max());
+  CHECK(state.climbed(options, at(0s)) == 1);
 }

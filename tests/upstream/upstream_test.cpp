@@ -15,6 +15,10 @@
 #include <vector>
 
 #include <wsproxy/upstream/consistent_hash.hpp>
+#include <wsproxy/upstream/ip_hash.hpp>
+#include <wsproxy/upstream/least_connections.hpp>
+#include <wsproxy/upstream/random.hpp>
+#include <wsproxy/upstream/round_robin.hpp>
 #include "group.hpp"
 
 using namespace std::chrono_literals;
@@ -66,6 +70,22 @@ TEST_CASE("an upstream refuses a list that makes no sense, and says which backen
   refuses({{.name = "a", .fail_timeout = -1s}}, "backend \"a\": fail_timeout is negative");
   refuses({server("a"), backup("b")}, "backend \"b\": the balancing method does not support backups",
           wsproxy::consistent_hash());
+  refuses({{.name = "a", .slow_start = -1s}}, "backend \"a\": slow_start is negative");
+  refuses({{.name = "a", .slow_start = 1s}},
+          "backend \"a\": the balancing method does not support slow_start", wsproxy::consistent_hash());
+  refuses({{.name = "a", .slow_start = 1s}},
+          "backend \"a\": the balancing method does not support slow_start", wsproxy::ip_hash());
+  refuses({{.name = "a", .slow_start = 1s}},
+          "backend \"a\": the balancing method does not support slow_start", wsproxy::random_choice_of_two());
+}
+
+TEST_CASE("an upstream refuses options that make no sense") {
+  CHECK_THROWS_MATCHES(upstream({server("a")}, nullptr, "app", {.early_death = -1s}), std::invalid_argument,
+                       Message("upstream_options: early_death is negative"));
+  upstream group({server("a")}, nullptr, "app", {.max_tunnels = 1});
+  CHECK_THROWS_AS(group.set_options({.retry_budget = {.percent = -1}}), std::invalid_argument);
+  const auto first = pick(group);
+  CHECK_FALSE(pick(group));  // as before
 }
 
 TEST_CASE("a backend's address is its name's unless another is given") {
@@ -264,6 +284,250 @@ TEST_CASE("max_conns bounds the leases alive") {
   CHECK(picks(group, 2) == "b b");
 }
 
+TEST_CASE("max_tunnels bounds the leases alive of the whole upstream, and says so") {
+  upstream group({server("a"), server("b")}, nullptr, "", {.max_tunnels = 3});
+  std::vector<lease> held;
+  for (int i = 0; i != 3; ++i) held.push_back(pick(group));
+  CHECK_FALSE(held.back().error());
+  CHECK(group.active() == 3);
+  const auto refused = pick(group);
+  CHECK_FALSE(refused);
+  CHECK(refused.error() == wsproxy::errc::tunnel_limit);
+  // Those of a backend that is removed count until they end.
+  group.set_backends({server("c")});
+  CHECK(pick(group).error() == wsproxy::errc::tunnel_limit);
+  held.pop_back();
+  CHECK(pick(group));
+  group.set_options({.max_tunnels = 2});
+  CHECK(pick(group).error() == wsproxy::errc::tunnel_limit);
+  group.set_options({});
+  CHECK(pick(group));
+  held.clear();
+  CHECK(group.active() == 0);
+}
+
+TEST_CASE("a pick in vain says that there is no backend") {
+  CHECK(pick(upstream({down("a")})).error() == wsproxy::errc::no_backend);
+  CHECK_FALSE(lease().error());
+}
+
+TEST_CASE("a draining backend gets no new tunnels and keeps its old ones") {
+  const auto draining = [](std::string name) {
+    auto options = server(std::move(name));
+    options.draining = true;
+    return options;
+  };
+  upstream group({server("a"), server("b")});
+  const auto tunnel = pick(group);
+  REQUIRE(tunnel.backend()->name() == "a");
+  group.set_backends({draining("a"), server("b")});
+  CHECK(picks(group, 3) == "b b b");
+  CHECK(tunnel.backend()->active() == 1);
+  CHECK(group.tries() == 1);
+  CHECK_FALSE(group.status(start)[0].in_service);
+  group.set_backends({server("a"), server("b")});
+  CHECK(picks(group, 4).find('a') != std::string::npos);
+}
+
+// ---- health from elsewhere
+
+TEST_CASE("a backend that fails its active checks is not used until they pass") {
+  upstream group({server("a"), server("b")});
+  const auto all = group.backends();
+  CHECK_FALSE(group.set_healthy(*all[0], true));  // no news
+  CHECK(group.set_healthy(*all[0], false));
+  CHECK_FALSE(group.set_healthy(*all[0], false));
+  CHECK(picks(group, 3, at(1h)) == "b b b");
+  CHECK_FALSE(group.status(start)[0].checks_pass);
+  CHECK_FALSE(group.status(start)[0].in_service);
+  CHECK(group.status(start)[1].in_service);
+  CHECK(group.set_healthy(*all[0], true));
+  CHECK(picks(group, 4).find('a') != std::string::npos);
+
+  // The mark goes with the backend.
+  group.set_healthy(*all[1], false);
+  group.set_backends({server("b"), server("c")});
+  CHECK(picks(group, 2) == "c c");
+  CHECK_FALSE(group.set_healthy(*all[0], false));  // not on the list
+  CHECK(pick_once(group) == "c");
+}
+
+TEST_CASE("active checks take the only backend out too") {
+  upstream group({server("a")});
+  group.set_healthy(*group.backends()[0], false);
+  CHECK(pick_once(group) == "-");
+}
+
+TEST_CASE("active checks that pass again forgive the failures before") {
+  upstream group({server("a"), server("b")});
+  const auto a = group.backends()[0];
+  fail_once(group, "a", start);
+  group.set_healthy(*a, false);
+  group.set_healthy(*a, true);
+  CHECK(group.status(start)[0].fails == 0);
+  CHECK(picks(group, 4).find('a') != std::string::npos);
+}
+
+TEST_CASE("with try_failed the failed ones are tried when no other is left") {
+  auto full = server("full");
+  full.max_conns = 1;
+  upstream group({server("a"), server("b"), down("c"), full}, nullptr, "", {.try_failed = true});
+  std::vector<lease> held;
+  while (group.backends()[3]->active() == 0) held.push_back(pick(group));
+  fail_once(group, "a", start);
+  CHECK(picks(group, 3) == "b b b");
+  group.set_healthy(*group.backends()[1], false);
+  CHECK(attempts(group).size() == 2);  // a and b, each once
+  fail_once(group, "a", start);
+  CHECK(pick_once(group) != "-");
+  group.set_options({});
+  CHECK(pick_once(group) == "-");
+}
+
+TEST_CASE(
+    "with try_failed a request tries what is usable first, and failed primaries before failed backups") {
+  const upstream group({server("a"), server("b"), backup("x"), backup("y")}, nullptr, "",
+                       {.try_failed = true});
+  fail_once(group, "a", start);
+  fail_once(group, "x", start);
+  CHECK(attempts(group) == std::vector<std::string>{"b", "y", "a", "x"});
+}
+
+TEST_CASE("with try_failed a key goes to the backend that its ring names") {
+  const upstream group({server("a"), server("b"), server("c")}, wsproxy::consistent_hash(), "",
+                       {.try_failed = true});
+  const auto owner = pick_once(group, "some key");
+  for (const auto* name : {"a", "b", "c"}) fail_once(group, name, start);
+  CHECK(pick_once(group, "some key") == owner);
+}
+
+// ---- tunnels that die early
+
+TEST_CASE("a tunnel that its backend breaks off early counts as a failure, a later one does not") {
+  const upstream group({server("a"), server("b")}, nullptr, "", {.early_death = 3s});
+  const auto tunnel = [&](std::string_view name) {
+    auto got = pick(group);
+    if (got.backend()->name() != name) got = pick(group);
+    REQUIRE(got.backend()->name() == name);
+    got.succeeded(start);
+    return got;
+  };
+  auto late = tunnel("a"), early = tunnel("a");
+  late.died(at(3s));
+  CHECK(late.backend()->failed() == 0);
+  CHECK(picks(group, 4, at(3s)).find('a') != std::string::npos);
+  early.died(at(2999ms));
+  CHECK(early.backend()->failed() == 1);
+  CHECK(picks(group, 4, at(3s)) == "b b b b");
+  early.died(at(2999ms));  // told once
+  CHECK(early.backend()->failed() == 1);
+}
+
+TEST_CASE("early deaths within a window add up although each 101 was a success") {
+  auto patient = server("a");
+  patient.max_fails = 3;
+  const upstream group({patient, server("b")}, nullptr, "", {.early_death = 3s});
+  for (int i = 0; i != 3; ++i) {
+    auto got = pick(group, at(std::chrono::seconds(i)));
+    while (got.backend()->name() != "a") got = pick(group, at(std::chrono::seconds(i)));
+    got.succeeded(at(std::chrono::seconds(i)));
+    got.died(at(std::chrono::seconds(i)));
+  }
+  CHECK(picks(group, 4, at(3s)) == "b b b b");
+}
+
+TEST_CASE("what never was a tunnel cannot die, and without early_death nothing does") {
+  const upstream group({server("a"), server("b")}, nullptr, "", {.early_death = 3s});
+  auto one = pick(group);
+  one.died(start);
+  CHECK(one.backend()->failed() == 0);
+  one.failed(start);
+  one.died(start);
+  CHECK(one.backend()->failed() == 1);
+
+  const upstream trusting({server("a"), server("b")});
+  auto two = pick(trusting);
+  two.succeeded(start);
+  two.died(start);
+  CHECK(two.backend()->failed() == 0);
+}
+
+// ---- slow start
+
+TEST_CASE("a recovered backend gets its whole share within one window") {
+  const upstream group({server("a"), server("b"), server("c")});
+  fail_once(group, "a", start);
+  std::vector<lease> tunnels;  // they stay open
+  int on_a = 0;
+  for (int i = 0; i != 100; ++i) {
+    const auto now = at(11s + std::chrono::milliseconds(100 * i));
+    tunnels.push_back(pick(group, now));
+    tunnels.back().succeeded(now);
+    on_a += tunnels.back().backend()->name() == "a" ? 1 : 0;
+  }
+  CHECK(on_a >= 32);
+}
+
+TEST_CASE("with slow_start the share of an added backend climbs") {
+  auto climbing = server("b");
+  climbing.slow_start = 100s;
+  for (auto* method : {wsproxy::round_robin, wsproxy::least_connections}) {
+    upstream group({server("a")}, method());
+    group.set_backends({server("a"), climbing});
+    std::vector<lease> tunnels;
+    for (int i = 0; i != 1000; ++i) pick(group, at(1s));  // the climb begins here
+    const auto b = group.backends()[1];
+    std::vector<std::uint64_t> share;
+    for (int quarter = 0; quarter != 6; ++quarter) {
+      const auto before = b->picked();
+      for (int i = 0; i != 1000; ++i)
+        tunnels.push_back(pick(group, at(1s + std::chrono::milliseconds(25 * (1000 * quarter + i)))));
+      share.push_back(b->picked() - before);
+    }
+    CHECK(share[0] > 50);
+    CHECK(share[0] <= 200);
+    CHECK(share[1] > share[0]);
+    CHECK(share[2] > share[1]);
+    CHECK(share[3] > share[2]);
+    CHECK(group.status(at(51s))[1].climbed == 0.5);
+    CHECK(group.status(at(101s))[1].climbed == 1);
+    if (method == wsproxy::round_robin) CHECK(share[5] == 500);
+    if (method == wsproxy::least_connections) CHECK(b->active() == 3000);
+  }
+}
+
+TEST_CASE("a list's first backends do not climb; one that was down, draining or failed does") {
+  auto slow = server("b");
+  slow.slow_start = 10s;
+  const auto climbs = [](const upstream& of) {
+    pick_once(of);
+    return of.status(start)[1].climbed < 1;
+  };
+  upstream group({server("a"), slow});
+  CHECK_FALSE(climbs(group));
+  group.set_backends({server("a"), slow});
+  CHECK_FALSE(climbs(group));
+  for (auto idle : {&backend_options::down, &backend_options::draining}) {
+    upstream other({server("a"), slow});
+    auto away = slow;
+    away.*idle = true;
+    other.set_backends({server("a"), away});
+    CHECK_FALSE(climbs(other));
+    other.set_backends({server("a"), slow});
+    CHECK(climbs(other));
+  }
+  group.set_healthy(*group.backends()[1], false);
+  CHECK_FALSE(climbs(group));
+  group.set_healthy(*group.backends()[1], true);
+  CHECK(climbs(group));
+}
+
+TEST_CASE("slow_start changes nothing of the order where nobody climbs") {
+  auto slow = server("a", 5);
+  slow.slow_start = 10s;
+  CHECK(picks(upstream({slow, server("b"), server("c")}), 7) == "a a b a c a a");
+}
+
 TEST_CASE("the attempts a request can make are the backends that are not down") {
   CHECK(upstream({server("a"), down("b"), backup("c")}).tries() == 2);
   CHECK(upstream({down("a")}).tries() == 0);
@@ -371,6 +635,37 @@ TEST_CASE("a list that makes no sense changes nothing") {
   CHECK(picks(group, 2) == "a b");
 }
 
+TEST_CASE("a change of the list says who came, stayed and went") {
+  upstream group({server("a"), server("b"), server("c")});
+  const auto before = group.backends();
+  const auto changes = group.set_backends({server("d"), server("c", 7), server("a")});
+  const auto after = group.backends();
+  using backends = std::vector<std::shared_ptr<wsproxy::backend>>;
+  CHECK(changes.added == backends{after[0]});
+  CHECK(changes.kept == backends{before[2], before[0]});
+  CHECK(changes.removed == backends{before[1]});
+}
+
+TEST_CASE("an edit is given the present list, and what it leaves is set") {
+  upstream group({server("a", 2), backup("x")}, nullptr, "app");
+  const auto changes = group.edit_backends([](auto& list) {
+    CHECK(list.size() == 2);
+    CHECK(list[0].weight == 2);
+    CHECK(list[1].backup);
+    list[0].weight = 3;
+    list.push_back(server("b"));
+  });
+  CHECK(changes.added.size() == 1);
+  CHECK(changes.kept.size() == 2);
+  CHECK(group.status(start)[0].options.weight == 3);
+  CHECK(picks(group, 4) == "a a b a");
+
+  CHECK_THROWS_MATCHES(group.edit_backends([](auto& list) { list.clear(); }), std::invalid_argument,
+                       Message("upstream \"app\": no backends"));
+  CHECK_THROWS_AS(group.edit_backends([](auto&) { throw std::runtime_error("no"); }), std::runtime_error);
+  CHECK(group.backends().size() == 3);
+}
+
 TEST_CASE("copies of an upstream are the same upstream") {
   const upstream group({server("a"), server("b")});
   upstream copy = group;
@@ -381,6 +676,88 @@ TEST_CASE("copies of an upstream are the same upstream") {
 }
 
 // ---- threads
+
+TEST_CASE("counters are exact while threads pick, release, reconfigure and tell health") {
+  constexpr int threads = 4, rounds = 3000;
+  constexpr std::uint32_t most = 9;
+  auto bounded = server("a");
+  bounded.max_conns = 3;
+  bounded.slow_start = 5s;
+  auto always = server("b");
+  always.max_fails = 0;
+  const wsproxy::upstream_options options{
+      .max_tunnels = most, .early_death = 2s, .try_failed = true, .retry_budget = {.percent = 50}};
+  upstream group({bounded, always}, wsproxy::least_connections(), "", options);
+  const auto all = group.backends();
+  std::atomic<std::uint64_t> given{0}, failures{0};
+  std::atomic<bool> exceeded{false};
+  const auto work = [&] {
+    std::vector<lease> held;
+    for (int i = 0; i != rounds; ++i) {
+      const auto now = at(std::chrono::seconds(i));
+      auto got = pick(group, now);
+      if (all[0]->active() > bounded.max_conns || group.active() > most) exceeded = true;
+      const bool counts = got && (got.backend() == all[0] || got.backend() == all[1]);
+      if (counts) ++given;
+      if (counts && i % 7 < 2) ++failures;
+      if (i % 7 == 0) {
+        got.failed(now);
+      } else {
+        got.succeeded(now);
+        if (i % 7 == 1) got.died(now);
+      }
+      held.push_back(std::move(got));
+      if (held.size() > 2) held.erase(held.begin());
+    }
+  };
+  std::uint32_t joined = 0, left = 0;
+  {
+    std::vector<std::jthread> workers;
+    for (int t = 0; t != threads; ++t) workers.emplace_back(work);
+    workers.emplace_back([&] {
+      for (int i = 0; i != 200; ++i) {
+        const auto come =
+            group.edit_backends([&](auto& list) { list.push_back(server("c" + std::to_string(i))); });
+        const auto go = group.edit_backends(
+            [](auto& list) { std::erase_if(list, [](const auto& one) { return one.name[0] == 'c'; }); });
+        joined += static_cast<std::uint32_t>(come.added.size());
+        left += static_cast<std::uint32_t>(go.removed.size());
+      }
+    });
+    workers.emplace_back([&] {
+      for (int i = 0; i != 400; ++i) {
+        group.set_healthy(*all[0], i % 2 != 0);
+        group.set_options(options);
+        for (const auto& one : group.status(at(std::chrono::seconds(i))))
+          exceeded = exceeded || one.climbed > 1;
+        group.allows_retry(at(std::chrono::seconds(i)));
+      }
+    });
+  }
+  CHECK(group.backends() == all);
+  CHECK_FALSE(exceeded);
+  CHECK(joined == 200);
+  CHECK(left == 200);
+  CHECK(group.active() == 0);
+  CHECK(all[0]->active() == 0);
+  CHECK(all[1]->active() == 0);
+  CHECK(given > rounds);
+  CHECK(all[0]->picked() + all[1]->picked() == given);
+  CHECK(all[0]->failed() + all[1]->failed() == failures);
+}
+
+TEST_CASE("edits of several threads are not lost") {
+  upstream group({server("first")});
+  {
+    std::vector<std::jthread> workers;
+    for (int t = 0; t != 4; ++t)
+      workers.emplace_back([&, t] {
+        for (int i = 0; i != 25; ++i)
+          group.edit_backends([&](auto& list) { list.push_back(server("b" + std::to_string(100 * t + i))); });
+      });
+  }
+  CHECK(group.backends().size() == 101);
+}
 
 TEST_CASE("leases count exactly and max_conns holds while threads pick and the list changes") {
   constexpr int threads = 4, rounds = 4000;

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -10,6 +11,10 @@
 #include <wsproxy/policy.hpp>
 
 namespace wsproxy {
+
+namespace detail {
+struct backend_list;
+}
 
 /// Where a backend listens.
 struct address {
@@ -36,8 +41,13 @@ struct backend_options {
   unsigned max_conns = 0;      ///< tunnels and requests at most; 0: unlimited
   unsigned max_fails = 1;      ///< failures within fail_timeout that take it out; 0: never
   std::chrono::seconds fail_timeout{10};  ///< whole seconds, as nginx counts
+  /// Added at run time, or back after it failed or was down: its weight climbs evenly from 0 to its value in
+  /// this time, so that it is not given all that arrives at once. Zero: at once. A list's first backends do
+  /// not climb, nor does the only one of its tier. Refused where the method has none. [slow_start]
+  duration slow_start = duration::zero();
   bool backup = false;         ///< used only when no other is usable
   bool down = false;           ///< never used
+  bool draining = false;       ///< given no new tunnels; the old ones stay. [drain]
 
   bool operator==(const backend_options&) const = default;
 };
@@ -61,11 +71,13 @@ class backend {
  private:
   friend class upstream;
   friend class lease;
+  friend struct detail::backend_list;
   const std::string name_;
   const wsproxy::address address_;
   std::atomic<std::uint32_t> active_{0};
   std::atomic<std::uint64_t> picked_{0};
   std::atomic<std::uint64_t> failed_{0};
+  std::size_t slot_ = 0;  // in its upstream's list; guarded by the upstream's lock
 };
 
 }  // namespace wsproxy

@@ -33,8 +33,8 @@ struct pick_state {
   /// Every backend this request was given, in order. Kept by the upstream.
   std::vector<std::shared_ptr<const backend>> tried;
   std::uint64_t version = 0;  ///< kept by the upstream: the list that all below belongs to
-  bool on_backups = false;    ///< kept by the upstream: the primaries are used up
-  // The method's own. They start anew when the list changes and when the backups' turn comes.
+  unsigned round = 0;         ///< kept by the upstream: which tier's turn it is
+  // The method's own. They start anew when the list changes and when another tier's turn comes.
   std::uint32_t hash = 0;
   unsigned tries = 0;
   unsigned steps = 0;  ///< 0 at a request's first pick
@@ -60,14 +60,31 @@ class pick_request {
   const time_point now;
   const std::uint64_t version;  ///< changes whenever the list does: rebuild what was derived from it
   const std::uint32_t random;   ///< a fresh random number
+  std::uint32_t active = 0;  ///< leases alive of the whole upstream, those on backends that were removed too
+  std::uint64_t weight =
+      0;  ///< of all backends of this tier that are in service: not down, draining or failed
+  bool despite_failures = false;  ///< failed backends are usable too: upstream_options::try_failed
 
   std::size_t size() const noexcept { return all_.size(); }
   const backend& at(std::size_t i) const noexcept { return *all_[i].which; }
   const backend_options& options(std::size_t i) const noexcept { return all_[i].options; }
   /// The method's and health's numbers of backend i: current and effective weight.
   health& weights(std::size_t i) noexcept { return all_[i].state; }
-  /// Not tried by this request, not down, not failed out, not at max_conns. All methods share this test.
-  bool usable(std::size_t i) const noexcept;
+  /// The weight of backend i now, in parts of health::whole: less than what is configured while slow_start
+  /// lasts.
+  std::int64_t weight_now(std::size_t i) const noexcept {
+    return all_[i].options.weight * all_[i].state.climbed(all_[i].options, now);
+  }
+  /// Not tried by this request, not down, draining or failed, not at max_conns. All methods share this test.
+  bool usable(std::size_t i) const noexcept {
+    const auto& [which, options, health] = all_[i];
+    if (options.down || options.draining) return false;
+    if (!despite_failures && !health.available(options, now)) return false;
+    if (options.max_conns != 0 && which->active() >= options.max_conns) return false;
+    for (const auto& tried : state.tried)
+      if (tried.get() == which.get()) return false;
+    return true;
+  }
 
   /// The usable ones, in order: `for (auto i : request.usable())`.
   class usable_range {
@@ -109,6 +126,9 @@ class balancer {
   virtual std::optional<std::size_t> pick(pick_request&) = 0;
   /// False if the method cannot have backups (nginx refuses `backup` with hash, ip_hash and random).
   virtual bool allows_backups() const noexcept { return true; }
+  /// False if it takes no notice of `pick_request::weight_now`; nginx refuses `slow_start` with the same
+  /// methods.
+  virtual bool allows_slow_start() const noexcept { return allows_backups(); }
 };
 
 /// A balancer from a function `optional<size_t>(pick_request&)`. Throws std::invalid_argument if it is empty.

@@ -10,7 +10,8 @@
 namespace wsproxy {
 
 /// Each backend gets its weight's share, evenly interleaved: weights 5, 1, 1 give a a b a c a a.
-/// It counts arrivals, so with long connections it spreads well only while tunnels live about equally long.
+/// With long connections: it counts arrivals, so it is even only while tunnels live about equally long, and a
+/// backend that comes back stays behind the others for as long as their tunnels live.
 /// [nginx: no directive; ngx_http_upstream_get_peer]
 std::shared_ptr<balancer> round_robin();
 
@@ -22,8 +23,9 @@ std::optional<std::size_t> smooth_step(pick_request& request, Candidates&& candi
   std::int64_t total = 0;
   for (const std::size_t i : candidates) {
     auto& w = request.weights(i);
-    w.current_weight += w.effective_weight;
-    total += w.effective_weight;
+    const auto step = w.effective_weight * w.climbed(request.options(i), request.now);
+    w.current_weight += step;
+    total += step;
     if (w.effective_weight < request.options(i).weight) ++w.effective_weight;
     if (!best || w.current_weight > request.weights(*best).current_weight) best = i;
   }

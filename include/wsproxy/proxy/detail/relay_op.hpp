@@ -487,6 +487,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   void wind_up() {
     if (!this->finish()) return;
     if (record_) record_->detach(tunnel_->end().cause == end_cause::drained && !tunnel_->end().cut);
+    if (tunnel_ && upstream_broke_off()) lease_.died(this->now());
     if (exchange_ && exchange_->dialing && !exchange_->stopping) {
       exchange_->stopping = true;
       exchange_->stop_dial.emit(asio::cancellation_type::terminal);
@@ -526,6 +527,16 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     result.ended = this->now();
     if (how_->watch && record_) how_->watch->closed(session_handle(record_), result);
     return result;
+  }
+  // It may have had its reasons for a Close of another code, and where frames are not tracked for any end.
+  bool upstream_broke_off() const noexcept {
+    const auto& end = tunnel_->end();
+    if (end.who != side::upstream) return false;
+    const auto& from = tunnel_->from(side::upstream);
+    const auto code = from.close_code();
+    const bool broken = (code == 0 && from.tracked()) || (code >= 1011 && code <= 1014);
+    return end.cause == end_cause::reset || end.cause == end_cause::timeout ||
+           (end.cause == end_cause::closed && broken);
   }
   flow flow_of(side s) const noexcept {
     const auto& from = tunnel_->from(s);
