@@ -54,7 +54,7 @@ class tenants {
   }
 
  private:
-  struct account {
+  struct user_account {
     std::size_t exchanges = 0;
     std::unordered_map<std::uint64_t, wsproxy::session_handle> tunnels;
   };
@@ -86,7 +86,7 @@ class tenants {
   }
 
   std::map<std::string, wsproxy::upstream> upstreams_;
-  std::map<std::string, account> users_;  // what is in it stays where it is
+  std::map<std::string, user_account> users_;  // what is in it stays where it is
   std::uint64_t refused_ = 0, bytes_ = 0;
   // The backends are told who it is, not how that is known.
   const std::shared_ptr<const wsproxy::route> without_token_ = wsproxy::route::make(

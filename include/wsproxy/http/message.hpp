@@ -16,7 +16,7 @@ struct request_head {
   std::string method;
   std::string target;  ///< as received: origin-form, absolute-form or "*"
   http_version version = http_version::http_1_1;
-  wsproxy::fields fields;
+  wsproxy::fields fields{};
 };
 
 /// A response's head.
@@ -24,7 +24,7 @@ struct response_head {
   int status = 0;
   std::string reason;
   http_version version = http_version::http_1_1;
-  wsproxy::fields fields;
+  wsproxy::fields fields{};
 };
 
 /// The bytes of a head, blank line included. Appends to `out`. A value or reason with CR, LF or NUL,
