@@ -170,6 +170,7 @@ class resolving::state final : public detail::wakeable {
     const auto pause = options_.interval * (1 + options_.jitter * (2 * chance() - 1));
     which.due = now() + std::chrono::duration_cast<duration>(pause);
     wake_at(which.due);
+    std::erase_if(found, [this](const auto& each) { return each.is_v6() ? !options_.ipv6 : !options_.ipv4; });
     if (error || found.empty()) {
       if (to_.failed) to_.failed(which.options.at.host + ": " + (error ? error.message() : "it has no address"));
       return;

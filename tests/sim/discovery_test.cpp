@@ -71,6 +71,16 @@ TEST_CASE("Every address of a name is a backend that has the name's options") {
   CHECK_NOTHROW(upstream(n.found.back()));
 }
 
+TEST_CASE("Addresses of a kind that is not wanted are left out") {
+  for (const bool wants_v6 : {false, true}) {
+    naming n({{.name = "chat.test:9"}}, {.ipv4 = !wants_v6, .ipv6 = wants_v6});
+    n.zone["chat.test"] = {"2001:db8::1", "10.0.0.1"};
+    n.start();
+    n.w.run_for(1s);
+    CHECK(n.last() == names{wants_v6 ? "chat.test:9 at [2001:db8::1]:9" : "chat.test:9 at 10.0.0.1:9"});
+  }
+}
+
 TEST_CASE("A name is looked up again at each interval, and only a change is told") {
   naming n({{.name = "chat.test:1"}}, {.interval = 10s, .jitter = 0});
   n.zone["chat.test"] = {"10.0.0.1", "10.0.0.2"};

@@ -70,6 +70,8 @@ using lookup = std::function<void(const std::string& host,
 struct resolving_options {
   duration interval = std::chrono::seconds(30);  ///< from one answer to the next question, of each name by itself
   double jitter = 0.1;                           ///< plus or minus this share of it: 0 … 1
+  bool ipv4 = true;                              ///< addresses of this kind are used
+  bool ipv6 = true;                              ///< and of this
   /// Who is asked. Empty: the system's resolver (getaddrinfo, on Asio's resolver thread), which knows no TTL. A resolver
   /// of your own replaces it.
   wsproxy::lookup lookup{};
