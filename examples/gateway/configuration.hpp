@@ -170,10 +170,20 @@ struct listener {
   std::vector<virtual_hosts> hosts;  ///< the last is for any local address
 };
 
+/// What is said of looking names up while running. [resolver]
+struct resolver_options {
+  std::optional<wsproxy::duration> valid{};
+  bool ipv4 = true;
+  bool ipv6 = true;
+};
+
 struct upstream_group {
   std::string name;
   wsproxy::upstream group;
   std::optional<text_template> hash_key;
+  /// The servers, if names among them are looked up again and again; else none. [server … resolve]
+  std::vector<wsproxy::backend_options> resolved{};
+  resolver_options resolver{};
 };
 
 struct configuration {

@@ -56,6 +56,9 @@ struct upstream_draft {
   std::shared_ptr<wsproxy::balancer> (*method)() = wsproxy::round_robin;
   std::string method_name{};  ///< its directive
   std::optional<text_template> hash_key{};
+  std::optional<word> resolves{};  ///< the first `resolve`
+  bool has_zone = false;
+  std::optional<resolver_options> resolver{};
   position at{};
 };
 
@@ -67,6 +70,7 @@ struct draft {
   std::vector<listen_request> listens{};
   std::vector<pass_request> passes{};
   std::vector<upstream_draft> upstreams{};
+  std::optional<resolver_options> resolver{};               ///< of `http`
   std::vector<std::pair<const place*, position>> files{};  ///< `root` or `alias` in a location
   std::set<std::string_view> warned{};                      ///< ignored directives that were named already
   std::set<std::string> log_formats{};                      ///< declared

@@ -21,6 +21,8 @@ void hash(scope&, const directive&);
 void ip_hash(scope&, const directive&);
 void least_conn(scope&, const directive&);
 void random(scope&, const directive&);
+void zone(scope&, const directive&);
+void resolver(scope&, const directive&);
 void proxy_pass(scope&, const directive&);
 // listening.cpp
 void listen(scope&, const directive&);

@@ -122,13 +122,27 @@ void inherit_settings(draft& all) {
 }
 
 std::size_t add_upstream(draft& all, upstream_draft& from) {
+  auto resolved = from.resolves ? from.backends : std::vector<wsproxy::backend_options>();
   wsproxy::upstream group(std::move(from.backends), from.method(), from.name);
-  all.config.upstreams.push_back({from.name, std::move(group), std::move(from.hash_key)});
+  all.config.upstreams.push_back({from.name, std::move(group), std::move(from.hash_key), std::move(resolved),
+                                  from.resolver.value_or(all.resolver.value_or(resolver_options{}))});
   return all.config.upstreams.size() - 1;
+}
+
+/// What nginx asks of an upstream whose names are resolved while it runs.
+void check_resolving(draft& all, const upstream_draft& one) {
+  if (!one.resolves) return;
+  const auto name = "upstream \"" + one.name + "\"";
+  if (!one.has_zone)
+    all.report.error(one.resolves->at, "resolving names at run time requires " + name + " to be in shared memory: add \"zone " +
+                                           one.name + " 64k\"");
+  else if (!one.resolver && !all.resolver)
+    all.report.error(one.resolves->at, "no resolver defined to resolve names at run time in " + name);
 }
 
 void make_upstreams(draft& all) {
   for (auto& one : all.upstreams) {
+    check_resolving(all, one);
     try {
       if (!one.backends.empty()) add_upstream(all, one);
     } catch (const std::invalid_argument& e) {

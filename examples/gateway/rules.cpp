@@ -317,6 +317,8 @@ constexpr rule table[] = {
     simple("access_log", all_levels | in_location_if, 1, any_number, access_log),
     // Upstreams
     simple("server", in_upstream, 1, any_number, act::upstream_server),
+    simple("zone", in_upstream, 1, 2, act::zone, once),
+    simple("resolver", in_http | in_upstream, 1, any_number, act::resolver, once),
     simple("hash", in_upstream, 1, 2, act::hash),
     simple("ip_hash", in_upstream, 0, 0, act::ip_hash),
     simple("least_conn", in_upstream, 0, 0, act::least_conn),
@@ -382,7 +384,7 @@ constexpr rule table[] = {
     ignored("lingering_timeout", all_levels), ignored("reset_timedout_connection", all_levels),
     ignored("keepalive_time", all_levels | in_upstream), ignored("keepalive_disable", all_levels),
     ignored("keepalive", in_upstream, positive_number), ignored("keepalive_requests", in_upstream),
-    ignored("keepalive_timeout", in_upstream), ignored("zone", in_upstream),
+    ignored("keepalive_timeout", in_upstream), ignored("resolver_timeout", in_http | in_upstream),
     ignored("client_body_buffer_size", all_levels), ignored("client_body_in_file_only", all_levels),
     ignored("client_body_in_single_buffer", all_levels), ignored("client_body_temp_path", all_levels),
     ignored("client_header_buffer_size", in_http | in_server), ignored("connection_pool_size", in_http | in_server),

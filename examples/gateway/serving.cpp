@@ -12,6 +12,8 @@
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 
+#include <wsproxy/proxy/discovery.hpp>
+
 #include "logging.hpp"
 #include "router.hpp"
 
@@ -66,6 +68,7 @@ class server {
   const std::vector<std::string>& addresses() const { return addresses_; }
 
   int run(const serving_options& options) {
+    follow_names();
     asio::signal_set signals(workers_.front()->context, SIGTERM, SIGINT, SIGQUIT);
     wait_for_signal(signals, options);
     for (std::size_t i = 1; i != workers_.size(); ++i)
@@ -76,6 +79,21 @@ class server {
   }
 
  private:
+  /// [server … resolve] On the first thread; the upstreams are everybody's.
+  void follow_names() {
+    const auto executor = workers_.front()->context.get_executor();
+    for (const auto& one : config_->upstreams) {
+      if (one.resolved.empty()) continue;
+      wsproxy::resolving_options how{.ipv4 = one.resolver.ipv4, .ipv6 = one.resolver.ipv6};
+      if (one.resolver.valid) how.interval = *one.resolver.valid;
+      wsproxy::follow_options then;
+      then.on_failure = [this, name = one.name](std::string_view why) {
+        errors_.message("warn", "upstream \"" + name + "\": the last addresses stay: " + std::string(why));
+      };
+      names_.emplace_back(one.group, std::make_unique<wsproxy::resolving>(executor, one.resolved, how), then);
+    }
+  }
+
   wsproxy::gateway make_gateway(asio::io_context& context) {
     const router routes(config_, [this](std::string_view text) { errors_.message("error", text); });
     wsproxy::gateway_options options;
@@ -149,7 +167,8 @@ class server {
   std::vector<std::string> addresses_;
   bool draining_ = false;
   std::atomic<std::size_t> left_{0};
-  std::vector<std::unique_ptr<worker>> workers_;  // last: they use the rest until they end
+  std::vector<std::unique_ptr<worker>> workers_;  // late: they use the rest until they end
+  std::vector<wsproxy::follower> names_;          // last: they need a worker's context
 };
 
 }  // namespace

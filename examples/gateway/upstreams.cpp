@@ -1,4 +1,6 @@
 // upstream { server … }, hash, and proxy_pass.
+#include <arpa/inet.h>
+
 #include <algorithm>
 
 #include <wsproxy/upstream/consistent_hash.hpp>
@@ -24,7 +26,12 @@ parameter split(std::string_view text) {
   return {text.substr(0, equals), text.substr(equals + 1), true};
 }
 
-bool read_parameter(const word& source, wsproxy::backend_options& out) {
+bool is_literal(const std::string& host) {
+  ::in6_addr parsed;  // room for either family
+  return ::inet_pton(AF_INET6, host.c_str(), &parsed) == 1 || ::inet_pton(AF_INET, host.c_str(), &parsed) == 1;
+}
+
+bool read_parameter(const word& source, wsproxy::backend_options& out, bool& resolve) {
   const auto p = split(source.text);
   const auto read = p.has_value ? parse_number(p.value) : std::nullopt;
   const bool number = read.has_value();
@@ -33,6 +40,8 @@ bool read_parameter(const word& source, wsproxy::backend_options& out) {
   else if (p.name == "max_conns" && number) out.max_conns = value;
   else if (p.name == "max_fails" && number) out.max_fails = value;
   else if (p.name == "fail_timeout" && p.has_value && parse_seconds(p.value)) out.fail_timeout = *parse_seconds(p.value);
+  else if (p.name == "slow_start" && p.has_value && parse_time(p.value)) out.slow_start = *parse_time(p.value);
+  else if (source == "resolve") resolve = true;
   else if (source == "backup") out.backup = true;
   else if (source == "down") out.down = true;
   else return false;
@@ -40,14 +49,14 @@ bool read_parameter(const word& source, wsproxy::backend_options& out) {
 }
 
 void report_parameter(scope& in, const word& source) {
-  static constexpr std::string_view later[] = {"resolve", "service", "slow_start", "route", "drain"};
+  static constexpr std::string_view later[] = {"service", "route", "drain"};
   const auto name = split(source.text).name;
   if (std::ranges::find(later, name) != std::end(later)) {
     in.report().error(source.at, "parameter \"" + source.text + "\" is not supported");
     return;
   }
   const auto meant =
-      closest(name, {"weight", "max_conns", "max_fails", "fail_timeout", "backup", "down"});
+      closest(name, {"weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "resolve", "backup", "down"});
   in.report().error(source.at, "invalid parameter \"" + source.text + "\"" +
                                    (meant.empty() || meant == name
                                         ? std::string()
@@ -69,11 +78,6 @@ void upstream(scope& in, const directive& d) {
   apply(inside, d.children);
   if (fresh.backends.empty() && in.report().errors() == before)
     in.report().error(d.at(), "no servers are inside upstream \"" + name.text + "\"");
-  if (!fresh.method()->allows_backups())
-    for (const auto& one : fresh.backends)
-      if (one.backup)
-        in.report().error(d.at(), "\"" + fresh.method_name + "\" does not support the parameter \"backup\" of server " +
-                                      one.name);
   in.all.upstreams.push_back(std::move(fresh));
 }
 
@@ -81,8 +85,9 @@ void upstream_server(scope& in, const directive& d) {
   const auto& source = d.words[1];
   wsproxy::backend_options options;
   options.name = source.text;
+  bool resolve = false;
   for (std::size_t i = 2; i != d.words.size(); ++i)
-    if (!read_parameter(d.words[i], options)) report_parameter(in, d.words[i]);
+    if (!read_parameter(d.words[i], options, resolve)) report_parameter(in, d.words[i]);
   const auto at = parse_endpoint(source.text, false, source, in.report());
   if (!at) return;
   if (at->unix_socket) {
@@ -90,8 +95,15 @@ void upstream_server(scope& in, const directive& d) {
     in.upstream->backends.push_back(std::move(options));
     return;
   }
+  const auto port = at->port.value_or(80);
+  if (resolve && !is_literal(at->host)) {  // it need not be found yet
+    options.at = {wsproxy::address::family::name, at->host, port};
+    if (!in.upstream->resolves) in.upstream->resolves = source;
+    in.upstream->backends.push_back(std::move(options));
+    return;
+  }
   // All addresses of a name share the name, and with it their points on a hash ring.
-  for (auto& address : resolve(at->host, at->port.value_or(80), source, "upstream", in.report())) {
+  for (auto& address : wsproxy_gateway::resolve(at->host, port, source, "upstream", in.report())) {
     options.at = std::move(address);
     in.upstream->backends.push_back(options);
   }
@@ -133,6 +145,37 @@ void random(scope& in, const directive& d) {
     return;
   }
   choose(in, d, d.arguments() > 0 ? wsproxy::random_choice_of_two : wsproxy::random_choice);
+}
+
+/// The memory is nobody's here: all threads share an upstream anyway. Names can be resolved only where it stands.
+void zone(scope& in, const directive& d) {
+  if (d.arguments() == 2 && !parse_size(d.words[2].text))
+    in.report().error(d.words[2].at, "invalid size \"" + d.words[2].text + "\" of \"zone\": a size is 64k or 1m");
+  in.upstream->has_zone = true;
+}
+
+void resolver(scope& in, const directive& d) {
+  resolver_options fresh;
+  bool has_server = false;
+  for (std::size_t i = 1; i != d.words.size(); ++i) {
+    const auto& one = d.words[i];
+    const auto p = split(one.text);
+    if (!p.has_value) {
+      has_server = parse_endpoint(one.text, false, one, in.report()).has_value() || has_server;
+    } else if (p.name == "valid" && parse_time(p.value).value_or(std::chrono::milliseconds(0)).count() > 0) {
+      fresh.valid = *parse_time(p.value);
+    } else if ((p.name == "ipv4" || p.name == "ipv6") && (p.value == "on" || p.value == "off")) {
+      (p.name == "ipv4" ? fresh.ipv4 : fresh.ipv6) = p.value == "on";
+    } else {
+      in.report().error(one.at, "invalid parameter \"" + one.text + "\" of \"resolver\": it is valid=30s, ipv4=off or ipv6=off");
+    }
+  }
+  if (!has_server) in.report().error(d.at(), "no name servers defined in \"resolver\" directive");
+  if (!fresh.ipv4 && !fresh.ipv6) in.report().error(d.at(), "\"ipv4\" and \"ipv6\" of \"resolver\" cannot both be off");
+  if (in.all.warned.insert("resolver").second)
+    in.report().warning(d.at(), std::string("the addresses in \"resolver\" are not asked: names are looked up by the system") +
+                                    (fresh.valid ? "" : ", every 30s as it tells no time to live; valid= changes that"));
+  (in.where == in_upstream ? in.upstream->resolver : in.all.resolver) = fresh;
 }
 
 void proxy_pass(scope& in, const directive& d) {

@@ -40,8 +40,10 @@
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>
 #include <wsproxy/proxy/forward.hpp>
+#include <wsproxy/proxy/health_check.hpp>
 #include <wsproxy/proxy/observer.hpp>
 #include <wsproxy/proxy/probe.hpp>
+#include <wsproxy/proxy/rebalance.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/proxy/session.hpp>
 #include <wsproxy/proxy/session_registry.hpp>

@@ -1,7 +1,7 @@
 #include <wsproxy/proxy/discovery.hpp>
 
 #include <algorithm>
-#include <iterator>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -11,6 +11,83 @@
 #include <wsproxy/proxy/detail/wakeable.hpp>
 
 namespace wsproxy {
+
+// ---- Lists and tunnels
+
+backend_changes replace_backends(upstream to, std::vector<backend_options> list, const removal& then) {
+  auto changes = to.set_backends(std::move(list));
+  if (then.tunnels == removal::kind::keep || changes.removed.empty()) return changes;
+  const auto is_gone = [&](const session_handle& session) {
+    return std::ranges::find(changes.removed, session.backend()) != changes.removed.end();
+  };
+  for (const auto& each : then.sessions) {
+    if (then.tunnels == removal::kind::drain) each.drain_if(is_gone, then.how);
+    else each.close_if(is_gone, then.how.code, then.how.reason);
+  }
+  return changes;
+}
+
+class follower::state {
+ public:
+  state(upstream to, follow_options with) : to_(std::move(to)), options_(std::move(with)) {}
+
+  void found(std::vector<backend_options> list) {
+    const std::lock_guard lock(mutex_);
+    if (ended_ || list == last_) return;  // sources repeat themselves
+    try {
+      const auto changes = replace_backends(to_, list, options_.removed);
+      last_ = std::move(list);
+      if (options_.on_change) options_.on_change(changes);
+    } catch (const std::invalid_argument& refused) {
+      if (options_.on_failure) options_.on_failure(refused.what());
+    }
+  }
+  void failed(std::string_view why) {
+    const std::lock_guard lock(mutex_);
+    if (!ended_ && options_.on_failure) options_.on_failure(why);
+  }
+  void end() noexcept {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+
+ private:
+  std::recursive_mutex mutex_;  // a callback may end the follower
+  const upstream to_;
+  const follow_options options_;
+  std::vector<backend_options> last_;
+  bool ended_ = false;
+};
+
+follower::follower(upstream to, std::unique_ptr<discovery> from, follow_options options)
+    : state_(std::make_shared<state>(std::move(to), std::move(options))), source_(std::move(from)) {
+  source_->start({.found =
+                      [weak = std::weak_ptr(state_)](std::vector<backend_options> list) {
+                        if (const auto alive = weak.lock()) alive->found(std::move(list));
+                      },
+                  .failed =
+                      [weak = std::weak_ptr(state_)](std::string_view why) {
+                        if (const auto alive = weak.lock()) alive->failed(why);
+                      }});
+}
+
+follower& follower::operator=(follower&& other) noexcept {
+  if (this == &other) return *this;
+  end();
+  state_ = std::move(other.state_);
+  source_ = std::move(other.source_);
+  return *this;
+}
+
+follower::~follower() { end(); }
+
+void follower::end() noexcept {
+  source_.reset();
+  if (state_) std::exchange(state_, nullptr)->end();
+}
+
+// ---- Names
+
 namespace {
 
 using addresses = std::vector<asio::ip::address>;
@@ -93,6 +170,7 @@ class resolving::state final : public detail::wakeable {
     const auto pause = options_.interval * (1 + options_.jitter * (2 * chance() - 1));
     which.due = now() + std::chrono::duration_cast<duration>(pause);
     wake_at(which.due);
+    std::erase_if(found, [this](const auto& each) { return each.is_v6() ? !options_.ipv6 : !options_.ipv4; });
     if (error || found.empty()) {
       if (to_.failed) to_.failed(which.options.at.host + ": " + (error ? error.message() : "it has no address"));
       return;

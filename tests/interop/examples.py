@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import subprocess
+import tempfile
 import time
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -128,8 +129,55 @@ def embedded(world):
     expect(exchange(port, HANDSHAKE, until=None).startswith(b"HTTP/1.1 502 "), "the host answers for a dead backend")
 
 
+def says(child, text):
+    for _ in range(1000):
+        if text in child.output():
+            return
+        expect(child.process.poll() is None, f"it ended:\n{child.output()}")
+        time.sleep(0.02)
+    raise AssertionError(f"it does not say {text!r}:\n{child.output()}")
+
+
+def watched_file(world):
+    first, second = backend(world), backend(world)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "backends")
+
+        def write(text):  # in one step, as one should
+            with open(path + ".new", "w", encoding="utf-8") as file:
+                file.write(text)
+            os.rename(path + ".new", path)
+
+        write(f"{first}\n")
+        port, child = listening(world, "7_watch_a_file", path)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(HANDSHAKE)
+            received = client.recv(65536)
+            expect(b" 101 " in received, received)
+            write("# moved\n" + f"{second} weight=2\n")
+            says(child, f"{second} came")
+            says(child, f"{first} left")
+            while b"\x88" not in received:  # the tunnel of the first is drained
+                piece = client.recv(65536)
+                expect(piece, f"no Close: {received[-50:]!r}")
+                received += piece
+        echo_through(port)
+        write(f"{second} wait=2\n")
+        says(child, "kept the old list: " + path + ":1: \"wait=2\" is not weight=N")
+        write("")
+        says(child, "no backends")
+        echo_through(port)
+        write(f"{second}\n127.0.0.1:{world.refusing_port()}\n")
+        says(child, "is down: ")
+        child.process.terminate()
+        expect(child.process.wait(20) == 0, child.output())
+    code, _, said = run(world, "7_watch_a_file", "127.0.0.1:0", "/nowhere")
+    expect(code == 1 and "/nowhere: cannot be read" in said, said)
+
+
 def jobs(report, world):
     for name, test in (("1_detect_upgrade", detect), ("2_forward_handshake", handshake),
                        ("3_tunnel_two_streams", tunnel), ("4_reverse_proxy", reverse_proxy),
-                       ("5_custom_balancer", balancer), ("6_embed_in_your_server", embedded)):
+                       ("5_custom_balancer", balancer), ("6_embed_in_your_server", embedded),
+                       ("7_watch_a_file", watched_file)):
         yield lambda name=name, test=test: report.check(f"example {name}", test, world)

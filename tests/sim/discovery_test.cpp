@@ -2,10 +2,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <deque>
+#include <algorithm>
 #include <optional>
+#include <thread>
+
+#include <wsproxy/upstream/least_connections.hpp>
 
 #include "bench.hpp"
+#include "clients.hpp"
 
 using namespace sim;
 using namespace wsproxy;
@@ -65,6 +69,16 @@ TEST_CASE("Every address of a name is a backend that has the name's options") {
   CHECK(n.found.back()[2].max_conns == 7);
   CHECK(n.asked == names{"chat.test"});
   CHECK_NOTHROW(upstream(n.found.back()));
+}
+
+TEST_CASE("Addresses of a kind that is not wanted are left out") {
+  for (const bool wants_v6 : {false, true}) {
+    naming n({{.name = "chat.test:9"}}, {.ipv4 = !wants_v6, .ipv6 = wants_v6});
+    n.zone["chat.test"] = {"2001:db8::1", "10.0.0.1"};
+    n.start();
+    n.w.run_for(1s);
+    CHECK(n.last() == names{wants_v6 ? "chat.test:9 at [2001:db8::1]:9" : "chat.test:9 at 10.0.0.1:9"});
+  }
 }
 
 TEST_CASE("A name is looked up again at each interval, and only a change is told") {
@@ -165,4 +179,101 @@ TEST_CASE("What cannot be resolved is refused") {
   CHECK_THROWS_AS(make("a:b:c", {}), std::invalid_argument);
   CHECK_THROWS_AS(make("a:1", {.interval = 0s}), std::invalid_argument);
   CHECK_THROWS_AS(make("a:1", {.jitter = 1.5}), std::invalid_argument);
+}
+
+namespace {
+
+using counts = std::map<std::string, int>;
+
+/// A source that says what the test wants.
+class told_by_hand : public discovery {
+ public:
+  explicit told_by_hand(std::optional<sink>& into) : into_(into) {}
+  ~told_by_hand() override { ++ended; }
+  void start(sink to) override { into_ = std::move(to); }
+  static inline int ended = 0;
+
+ private:
+  std::optional<sink>& into_;
+};
+
+}  // namespace
+
+TEST_CASE("Tunnels of a backend that left are kept, drained over a window, or closed, as is said") {
+  using kind = removal::kind;
+  for (const auto how : {kind::keep, kind::drain, kind::close}) {
+    CAPTURE(static_cast<int>(how));
+    clients c({"b1:1000", "b2:1000"}, least_connections());
+    c.open(40);
+    REQUIRE(c.spread() == counts{{"b1:1000", 20}, {"b2:1000", 20}});
+    const auto began = c.w.now();
+    const auto changes = replace_backends(c.group, c.list({"b2:1000", "b3:1000"}),
+                                          {.tunnels = how, .sessions = {c.live}, .how = {.spread = 10s, .code = 1012}});
+    CHECK(changes.removed.size() == 1);
+    c.w.run_for(5s);
+    const auto half = c.told(1012);
+    c.w.run_for(6s);
+    CHECK(c.spread()["b2:1000"] == 20);
+    CHECK(c.spread()["b1:1000"] == (how == kind::keep ? 20 : 0));
+    CHECK(c.told(1012) == (how == kind::keep ? 0 : 20));
+    CHECK(half == (how == kind::drain ? 10 : c.told(1012)));
+    for (const auto& each : c.all)
+      if (how == kind::close && each.close_code) CHECK(each.closed_at - began < 100ms);
+  }
+}
+
+TEST_CASE("A follower brings lists to the upstream, says what changed, and refuses what cannot be used") {
+  clients c({"b1:1000"}, least_connections());
+  c.open(3);
+  std::optional<discovery::sink> source;
+  std::vector<std::pair<std::size_t, std::size_t>> changes;
+  names failures;
+  const auto before = told_by_hand::ended;
+  {
+    follower f(c.group, std::make_unique<told_by_hand>(source),
+               {.removed = {.tunnels = removal::kind::close, .sessions = {c.live}},
+                .on_change = [&](const backend_changes& what) {
+                  changes.emplace_back(what.added.size(), what.removed.size());
+                },
+                .on_failure = [&](std::string_view why) { failures.emplace_back(why); }});
+    source->found(c.list({"b1:1000", "b2:1000"}));
+    source->found(c.list({"b1:1000", "b2:1000"}));  // nothing new
+    CHECK(changes == std::vector<std::pair<std::size_t, std::size_t>>{{1, 0}});
+    CHECK(c.group.backends().size() == 2);
+    source->found({});
+    source->found({{.name = "a:b:c"}});
+    source->failed("the network is down");
+    REQUIRE(failures.size() == 3);
+    CHECK(failures[0].find("no backends") != std::string::npos);
+    CHECK(failures[1].find("a:b:c") != std::string::npos);
+    CHECK(failures[2] == "the network is down");
+    CHECK(c.group.backends().size() == 2);
+    source->found(c.list({"b2:1000"}));
+    c.w.run_for(1s);
+    CHECK(c.told(1012) == 3);
+    follower moved = std::move(f);
+    source->found(c.list({"b3:1000"}));
+    CHECK(changes.size() == 3);
+  }
+  CHECK(told_by_hand::ended == before + 1);
+  source->found(c.list({"b4:1000"}));  // nobody listens
+  source->failed("x");
+  CHECK(c.group.backends()[0]->name() == "b3:1000");
+  CHECK(failures.size() == 3);
+}
+
+TEST_CASE("A change may end the follower that tells of it") {
+  clients c({"b1:1000"}, nullptr);
+  std::optional<discovery::sink> source;
+  std::optional<follower> f;
+  int calls = 0;
+  f.emplace(c.group, std::make_unique<told_by_hand>(source), follow_options{.on_change = [&](const backend_changes&) {
+              ++calls;
+              f.reset();
+            }});
+  const auto to = *source;
+  to.found(c.list({"b2:1000"}));
+  to.found(c.list({"b3:1000"}));
+  CHECK(calls == 1);
+  CHECK(c.group.backends()[0]->name() == "b2:1000");
 }

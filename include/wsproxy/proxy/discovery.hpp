@@ -23,9 +23,29 @@
 
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/environment.hpp>
+#include <wsproxy/proxy/session.hpp>
+#include <wsproxy/proxy/session_registry.hpp>
 #include <wsproxy/upstream/backend.hpp>
+#include <wsproxy/upstream/upstream.hpp>
 
 namespace wsproxy {
+
+/// What becomes of the live tunnels of a backend that has left the list.
+struct removal {
+  enum class kind {
+    keep,   ///< they live on, and end as all others do
+    drain,  ///< each gets a Close at a frame boundary, as `how` says
+    close,  ///< all at once: a Close where a frame boundary allows it now, and the end
+  } tunnels = kind::keep;
+  /// Where they are: gateway::sessions() of every gateway that forwards to this upstream, or your own.
+  std::vector<session_registry> sessions{};
+  /// Of drain; code and reason also of close. 1012 is "service restart": clients may come again at once.
+  drain_options how{.spread = std::chrono::seconds(10), .code = 1012, .reason = "the backend is gone"};
+};
+
+/// upstream::set_backends, and then ends the tunnels of those that are gone, as `then` says. Any thread. A handshake
+/// with a removed backend that is under way is let be, and so is the tunnel that it becomes.
+backend_changes replace_backends(upstream to, std::vector<backend_options> list, const removal& then);
 
 /// A source of lists. Its destructor ends it.
 class discovery {
@@ -50,6 +70,8 @@ using lookup = std::function<void(const std::string& host,
 struct resolving_options {
   duration interval = std::chrono::seconds(30);  ///< from one answer to the next question, of each name by itself
   double jitter = 0.1;                           ///< plus or minus this share of it: 0 … 1
+  bool ipv4 = true;                              ///< addresses of this kind are used
+  bool ipv6 = true;                              ///< and of this
   /// Who is asked. Empty: the system's resolver (getaddrinfo, on Asio's resolver thread), which knows no TTL. A resolver
   /// of your own replaces it.
   wsproxy::lookup lookup{};
@@ -73,6 +95,29 @@ class resolving final : public discovery {
  private:
   class state;
   std::shared_ptr<state> state_;
+};
+
+struct follow_options {
+  removal removed{};
+  /// After each list that changed something, on the source's thread. May destroy the follower if the source allows it.
+  std::function<void(const backend_changes&)> on_change{};
+  /// The source failed, or told a list that the upstream refuses; the last good list stays.
+  std::function<void(std::string_view why)> on_failure{};
+};
+
+/// Keeps an upstream's list as a source says, for as long as it lives. No callback runs after its end.
+class follower {
+ public:
+  follower(upstream to, std::unique_ptr<discovery> from, follow_options options = {});
+  follower(follower&&) noexcept = default;
+  follower& operator=(follower&& other) noexcept;
+  ~follower();
+
+ private:
+  class state;
+  void end() noexcept;
+  std::shared_ptr<state> state_;
+  std::unique_ptr<discovery> source_;
 };
 
 }  // namespace wsproxy
