@@ -43,7 +43,7 @@ class backlog {
     if (empty()) clear();
   }
   void clear() noexcept {
-    bytes_ = std::string();
+    std::string().swap(bytes_);  // an assignment would keep the memory
     sent_ = 0;
   }
 
