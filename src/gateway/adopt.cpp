@@ -343,8 +343,9 @@ class connection final : public job {
     auto& request = from.request;
     prepare(request.what);
     const auto how = request.what.how;
+    auto received = std::move(request.received);  // before all of it is moved
     async_read_head(
-        *socket_, std::move(request.received),
+        *socket_, std::move(received),
         {.limits = request.limits, .head = how->tunnel.timeouts.client_head, .world = request.what.world},
         stoppable([self = self_(), from = std::move(from)](read_head_result read) mutable {
           self->on_head(std::move(from), std::move(read));
