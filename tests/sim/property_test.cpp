@@ -191,7 +191,8 @@ std::string passed(std::string_view received, const std::string& expected) {
                       (f.code == opcode::close && !is_prefix(out + f.bytes, expected));
     if (!ours) out += f.bytes;
   }
-  const bool cut_ours = !seen.rest.empty() && (seen.rest[0] == '\x89' || seen.rest[0] == '\x88');
+  // A pong to one of our pings that is cut short by the end is not known for one, and passes.
+  const bool cut_ours = !seen.rest.empty() && std::string_view("\x88\x89\x8a").find(seen.rest[0]) != std::string_view::npos;
   return cut_ours && !is_prefix(out + seen.rest, expected) ? out : out + seen.rest;
 }
 
