@@ -199,11 +199,11 @@ void tunnel_machine::enter(side s, farewell next, time_point now) noexcept {
   if (next >= farewell::fin_sent) p.stalled = time_point::max();
 }
 
-// The first cause is the one that is told; a close that a timer then cut short says so too.
+// The first cause is the one that is told; a close that a timer or a limit then cut short says so too.
 void tunnel_machine::begin_end(end_cause cause, std::error_code error, side who) noexcept {
   if (end_.cause == end_cause::none)
     end_ = {error, cause, who};
-  else if (end_.cause == end_cause::closed && cause == end_cause::timeout && !end_.error)
+  else if (end_.cause == end_cause::closed && (cause == end_cause::timeout || cause == end_cause::limit) && !end_.error)
     end_.error = error;
 }
 
