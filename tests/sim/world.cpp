@@ -38,10 +38,9 @@ template <class Action> void connection::send(int to, Action action) {
   if (how_.jitter > duration::zero())
     late += duration(static_cast<duration::rep>(world_.draw(0, static_cast<std::uint64_t>(how_.jitter.count()))));
   arrival = std::max(arrival, world_.now() + late);
-  world_.after(std::chrono::duration_cast<duration>(arrival - world_.now()),
-               [self = weak_from_this(), action = std::move(action)] {
-                 if (auto c = self.lock()) action(*c);
-               });
+  world_.after(arrival - world_.now(), [self = weak_from_this(), action = std::move(action)] {
+    if (auto c = self.lock()) action(*c);
+  });
 }
 
 std::size_t connection::read(int end, std::span<char> into, std::error_code& ec) {
@@ -256,7 +255,7 @@ std::shared_ptr<connection> world::make_connection(link_options how) {
   return c;
 }
 
-void world::after(duration delay, callback<> what) { events_.emplace(now_ + delay, std::move(what)); }
+void world::after(time_point::duration delay, callback<> what) { events_.emplace(now_ + delay, std::move(what)); }
 
 bool world::step(time_point until) {
   if (++steps_ > 3'000'000) throw std::logic_error("the simulation does not come to rest");

@@ -322,7 +322,7 @@ class world final : public wsproxy::environment {
   std::shared_ptr<connection> make_connection(link_options how);
   listener& at(const std::string& address) { return listeners_[address]; }
 
-  void after(duration, callback<> what);
+  void after(time_point::duration, callback<> what);
   /// One handler, or one event; moves the clock if there is nothing else to do. False: nothing happens until then.
   bool step(time_point until = time_point::max());
   /// Runs until all is quiet, at most for that long.
