@@ -13,7 +13,7 @@ namespace wsproxy_gateway {
 namespace {
 
 /// A client's text inside quotes cannot end them, nor the line.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   static constexpr char digits[] = "0123456789ABCDEF";
   if (text.empty()) return "\"-\"";
   std::string result = "\"";
@@ -82,9 +82,9 @@ std::string access_line(const wsproxy::inbound& request, int status, std::uint64
                         const wsproxy::forward_result* result) {
   const auto& fields = request.head.fields;
   std::string out(request.client);
-  out += " - - [" + log_date(std::time(nullptr)) + "] " + quoted(request_line(request.head)) + " " +
-         std::to_string(status) + " " + std::to_string(sent) + " " + quoted(fields.value_or_empty("Referer")) + " " +
-         quoted(fields.value_or_empty("User-Agent"));
+  out += " - - [" + log_date(std::time(nullptr)) + "] " + in_quotes(request_line(request.head)) + " " +
+         std::to_string(status) + " " + std::to_string(sent) + " " + in_quotes(fields.value_or_empty("Referer")) + " " +
+         in_quotes(fields.value_or_empty("User-Agent"));
   if (result == nullptr) return out;
   const bool upgraded = result->established != wsproxy::time_point{};
   out += upgraded ? " websocket" : " http";
@@ -93,7 +93,7 @@ std::string access_line(const wsproxy::inbound& request, int status, std::uint64
   out += " time=" + seconds(result->begun, result->ended);
   out += " backend=" + (result->backend ? result->backend->address().to_string() : std::string("-"));
   out.append(" end=").append(to_string(result->cause)).append("/").append(to_string(result->who));
-  if (result->error) out += " error=" + quoted(result->error.message());
+  if (result->error) out += " error=" + in_quotes(result->error.message());
   return out;
 }
 
