@@ -1,26 +1,14 @@
 #include <wsproxy/gateway/adopt.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <condition_variable>
-#include <csignal>
-#include <mutex>
+#include <stdexcept>
 #include <system_error>
-#include <thread>
-#include <unordered_set>
 #include <utility>
 #include <variant>
-#include <vector>
 
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <asio/bind_cancellation_slot.hpp>
-#include <asio/cancellation_signal.hpp>
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
 
 #include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/forward.hpp>
@@ -29,6 +17,7 @@
 #include <wsproxy/websocket/handshake.hpp>
 
 #include "listener.hpp"
+#include "pool.hpp"
 
 namespace wsproxy {
 
@@ -97,179 +86,10 @@ class client_socket {
   bool lent_;
 };
 
-// ---- A thread and its context.
-
-class job;
-
-class worker {
- public:
-  worker() : context_(std::make_unique<asio::io_context>(1)), work_(asio::make_work_guard(*context_)) {}
-
-  void start() {
-    thread_ = std::thread([this] { context_->run(); });
-  }
-  /// Runs `f` on the thread; drops it once the thread is gone.
-  template <class F>
-  void post(F f) {
-    const std::lock_guard lock(mutex_);
-    if (context_) asio::post(*context_, std::move(f));
-  }
-  /// Nothing is left to be called: ends the thread, and what others still hold of this context is inert.
-  void end() {
-    context_->stop();
-    if (thread_.joinable()) thread_.join();
-    const std::lock_guard lock(mutex_);
-    work_.reset();
-    context_.reset();
-  }
-  asio::any_io_executor executor() const { return context_->get_executor(); }
-
-  std::atomic<std::size_t> live{0};
-  std::unordered_set<job*> jobs;  // touched by the thread only
-
- private:
-  std::mutex mutex_;  // of context_'s end
-  std::unique_ptr<asio::io_context> context_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::thread thread_;
-};
-
-struct adoption_state {
-  explicit adoption_state(std::shared_ptr<worker> on) : where(std::move(on)) {}
-  const std::shared_ptr<worker> where;
-  std::mutex mutex;
-  std::weak_ptr<job> work;
-  session_handle session;
-};
-
-struct pool_state {
-  void add(std::shared_ptr<job> work);
-  void done(worker& from) {
-    const std::lock_guard lock(mutex);
-    --from.live;
-    if (--live == 0) ended.notify_all();
-  }
-  const std::shared_ptr<worker>& least_busy() const {
-    return *std::min_element(workers.begin(), workers.end(),
-                             [](const auto& a, const auto& b) { return a->live < b->live; });
-  }
-  void drain_all();
-  void stop_all();
-
-  std::vector<std::shared_ptr<worker>> workers;
-  std::mutex mutex;
-  std::condition_variable ended;
-  std::size_t live = 0;
-  std::atomic<bool> draining{false}, stopped{false};
-  drain_options how;  // set before `draining`
-};
-
-// ---- What a worker does for a host: begins, and ends with one callback. The pool outlives it.
-
-class job : public std::enable_shared_from_this<job> {
- public:
-  job(pool_state& pool, std::shared_ptr<adoption_state> state) : pool_(pool), state_(std::move(state)) {}
-  virtual ~job() = default;
-
-  void enter() {
-    state_->where->jobs.insert(this);
-    begin();
-  }
-  void stop() { stop_.emit(asio::cancellation_type::terminal); }
-  void drain() {
-    const auto tunnel = session();
-    if (tunnel.id() != 0) tunnel.drain(pool_.how);
-  }
-  const std::shared_ptr<adoption_state>& state() const noexcept { return state_; }
-
- protected:
-  virtual void begin() = 0;
-
-  template <class Handler>
-  auto stoppable(Handler handler) {
-    return asio::bind_cancellation_slot(stop_.slot(), std::move(handler));
-  }
-  /// The callback's turn.
-  template <class Callback>
-  void leave(Callback callback) {
-    state_->where->jobs.erase(this);
-    callback();
-    pool_.done(*state_->where);
-  }
-  /// Puts ours before the host's own.
-  auto telling(std::function<void(session_handle)> next) {
-    return [this_pool = &pool_, state = state_, next = std::move(next)](const session_handle& session) {
-      {
-        const std::lock_guard lock(state->mutex);
-        state->session = session;
-      }
-      if (this_pool->draining) session.drain(this_pool->how);
-      if (next) next(session);
-    };
-  }
-  session_handle session() const {
-    const std::lock_guard lock(state_->mutex);
-    return state_->session;
-  }
-  asio::any_io_executor executor() const { return state_->where->executor(); }
-  static forward_result ended_here(std::error_code error, end_cause cause, int status) {
-    forward_result result;
-    result.error = error;
-    result.at = stage::head;
-    result.who = side::local;
-    result.cause = cause;
-    result.status = status;
-    result.begun = result.ended = std::chrono::steady_clock::now();
-    return result;
-  }
-  bool stopped() const noexcept { return pool_.stopped; }
-  /// Nothing new is begun.
-  bool closing() const noexcept { return pool_.draining || pool_.stopped; }
-  forward_result turned_away() const {
-    return ended_here(errc::cancelled, stopped() ? end_cause::aborted : end_cause::refused, 503);
-  }
-
- private:
-  pool_state& pool_;
-  const std::shared_ptr<adoption_state> state_;
-  asio::cancellation_signal stop_;
-};
-
-// From here on only the worker's thread has it: what it is made of must not end on another.
-void pool_state::add(std::shared_ptr<job> work) {
-  const auto state = work->state();
-  {
-    const std::lock_guard lock(mutex);
-    ++live;
-    ++state->where->live;
-  }
-  {
-    const std::lock_guard lock(state->mutex);
-    state->work = work;
-  }
-  state->where->post([work = std::move(work)] { work->enter(); });
-}
-
-void pool_state::drain_all() {
-  for (const auto& each : workers)
-    each->post([each = each.get()] {
-      for (auto* work : each->jobs) work->drain();
-    });
-}
-
-void pool_state::stop_all() {
-  for (const auto& each : workers)
-    each->post([each = each.get()] {
-      std::vector<std::shared_ptr<job>> all;
-      for (auto* work : each->jobs) all.push_back(work->shared_from_this());
-      for (const auto& work : all) work->stop();
-    });
-}
-
 struct ready_state {
   std::shared_ptr<adoption_state> state;
   response_head response;
-  std::optional<switched<relay_socket>> up;
+  switched<relay_socket> up;
 };
 
 // ---- A client's connection.
@@ -353,6 +173,7 @@ class connection final : public job {
   }
 
   void on_head(unread_task from, read_head_result read) {
+    if (stopped()) read.error = errc::cancelled;
     if (read.error) return finish(headless(read.error, std::move(read.early)));
     from.request.what.head = std::move(read.head);
     from.request.what.early = std::move(read.early);
@@ -412,7 +233,7 @@ class connection final : public job {
     if (client_.is_lent()) return report(std::move(result));
     const bool broken =
         result.status == 0 || result.cause == end_cause::aborted || result.cause == end_cause::reset;
-    if (result.at == stage::tunnel || broken) return report(std::move(result));
+    if (result.at == stage::tunnel || broken || stopped()) return report(std::move(result));
     std::string answer;
     if (!result.committed) answer = answer_to(result);
     async_send(*socket_, std::move(answer),
@@ -476,11 +297,12 @@ class handshake final : public job {
   }
 
   void on_found(handshake_result<relay_socket> found) {
+    if (stopped()) return report({.result = turned_away()});
     ready_result ready{.result = std::move(found.result)};
     if (found.accepted) {
       auto head = make_downstream_response(found.accepted->response(), {}, true, http_version::http_1_1);
       ready.accepted.emplace(
-          std::make_unique<ready_state>(ready_state{state(), std::move(head), std::move(found.accepted)}));
+          std::make_unique<ready_state>(ready_state{state(), std::move(head), std::move(*found.accepted)}));
     }
     if (found.answer) ready.answer = std::move(found.answer->head);
     report(std::move(ready));
@@ -527,70 +349,16 @@ ready_tunnel& ready_tunnel::operator=(ready_tunnel&& other) noexcept {
 }
 ready_tunnel::~ready_tunnel() {
   // The connection to the backend belongs to its worker's thread.
-  if (state_ && state_->up) state_->state->where->post([up = std::move(*state_->up)] {});
+  if (state_) state_->state->where->post([up = std::move(state_->up)] {});
 }
 const response_head& ready_tunnel::response() const noexcept {
   return state_->response;
 }
 std::shared_ptr<const wsproxy::backend> ready_tunnel::backend() const noexcept {
-  return state_->up->backend();
+  return state_->up.backend();
 }
 
-// ---- The pool.
-
-namespace {
-
-/// While it lives, new threads are born with every signal blocked but those of their own faults.
-class signals_blocked {
- public:
-  signals_blocked() {
-    sigset_t all;
-    sigfillset(&all);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF})
-      sigdelset(&all, fault);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  signals_blocked(const signals_blocked&) = delete;
-  signals_blocked& operator=(const signals_blocked&) = delete;
-
- private:
-  sigset_t before_;
-};
-
-}  // namespace
-
-worker_pool::worker_pool(unsigned threads) : state_(std::make_shared<detail::pool_state>()) {
-  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  const signals_blocked during;
-  try {
-    for (unsigned i = 0; i != threads; ++i) {
-      state_->workers.push_back(std::make_shared<detail::worker>());
-      state_->workers.back()->start();
-    }
-  } catch (...) {
-    for (const auto& each : state_->workers) each->end();
-    throw;
-  }
-}
-
-worker_pool::~worker_pool() {
-  stop();
-  {
-    std::unique_lock lock(state_->mutex);
-    state_->ended.wait(lock, [&] { return state_->live == 0; });
-  }
-  for (const auto& each : state_->workers) each->end();
-}
-
-unsigned worker_pool::threads() const noexcept {
-  return static_cast<unsigned>(state_->workers.size());
-}
-
-std::size_t worker_pool::live() const noexcept {
-  const std::lock_guard lock(state_->mutex);
-  return state_->live;
-}
+// ---- Handing over.
 
 namespace {
 template <class Job, class... Args>
@@ -625,35 +393,13 @@ adoption worker_pool::handshake(upstream backends, exchange what,
 
 adoption worker_pool::adopt(descriptor client, ready_tunnel accepted, std::string early,
                             std::function<void(forward_result)> on_end) {
-  detail::tunnel_task work{std::move(*std::exchange(accepted.state_->up, std::nullopt)), std::move(early)};
-  return launch<detail::connection>(*state_, accepted.state_->state, client, std::move(work),
+  if (!accepted.state_) throw std::invalid_argument("wsproxy: adopt: this ready_tunnel was moved from");
+  if (!state_->has(*accepted.state_->state->where))
+    throw std::invalid_argument("wsproxy: adopt: this ready_tunnel is another pool's");
+  const auto up = std::exchange(accepted.state_, nullptr);
+  return launch<detail::connection>(*state_, up->state, client,
+                                    detail::tunnel_task{std::move(up->up), std::move(early)},
                                     std::move(on_end));
-}
-
-bool worker_pool::drain(const drain_options& options) {
-  auto& pool = *state_;
-  if (!pool.draining) {
-    pool.how = options;
-    pool.how.deadline = duration::zero();  // that of all is watched here
-    pool.draining = true;
-  }
-  pool.drain_all();
-  const auto nothing_left = [&] { return pool.live == 0; };
-  std::unique_lock lock(pool.mutex);
-  if (options.deadline > duration::zero() && !pool.ended.wait_for(lock, options.deadline, nothing_left)) {
-    lock.unlock();
-    stop();
-    lock.lock();
-    pool.ended.wait(lock, nothing_left);
-    return false;
-  }
-  pool.ended.wait(lock, nothing_left);
-  return true;
-}
-
-void worker_pool::stop() {
-  state_->stopped = true;
-  state_->stop_all();
 }
 
 }  // namespace wsproxy

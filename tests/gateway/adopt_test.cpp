@@ -2,9 +2,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers.hpp>
 
 #include <fcntl.h>
 #include <signal.h>
+
+#include <future>
 
 #include "tests/support/gateway.hpp"
 
@@ -430,6 +433,76 @@ TEST_CASE("adopt: a handle ends it at any stage") {
   const auto end = h.results.take();
   CHECK(end.cause == end_cause::aborted);
   CHECK(end.error == errc::cancelled);
+}
+
+TEST_CASE("adopt: what a handle ends between two of its operations does not begin the next") {
+  host h;
+  // While the thread is held up in a callback, both wait for it: the next connection, whose head is there
+  // already and is taken at once, and the word to end it.
+  std::promise<void> entered, go;
+  auto first = h.connect();
+  h.pool->adopt(descriptor::given(first.fd), h.to, h.plain(), [&](const forward_result&) {
+    entered.set_value();
+    go.get_future().wait();
+  });
+  h.answer("HTTP/1.1 204 No Content\r\n\r\n");
+  entered.get_future().wait();
+
+  auto second = h.connect();
+  wsproxy::adoption handle;
+  SECTION("the head has been read") {
+    handle = h.pool->adopt(descriptor::given(second.fd), h.to,
+                           wsproxy::unread_request{.received = handshake()}, h.on_end());
+  }
+  SECTION("the head has been refused") {
+    handle = h.pool->adopt(descriptor::given(second.fd), h.to,
+                           wsproxy::unread_request{.received = "nonsense\r\n\r\n"}, h.on_end());
+  }
+  handle.abort();
+  go.set_value();
+  const auto end = h.results.take();
+  CHECK(end.cause == end_cause::aborted);
+  CHECK(end.error == errc::cancelled);
+  CHECK_FALSE(end.committed);
+  CHECK(second.client.read_all().empty());
+}
+
+TEST_CASE("adopt: a handshake that is ended between its result and its callback says so") {
+  struct nobody : wsproxy::balancer {
+    std::optional<std::size_t> pick(wsproxy::pick_request&) override {
+      known.get_future().get().abort();  // heard when the result, that there is no backend, is on its way
+      return std::nullopt;
+    }
+    std::promise<wsproxy::adoption> known;
+  };
+  host h;
+  const auto method = std::make_shared<nobody>();
+  const wsproxy::upstream to({{.name = h.backend.name()}}, method);
+  mailbox<wsproxy::ready_result> results;
+  method->known.set_value(h.pool->handshake(
+      to, h.upgrade(), [&](wsproxy::ready_result found) { results.put(std::move(found)); }));
+  const auto found = results.take();
+  CHECK(found.result.error == errc::cancelled);
+  CHECK(found.result.cause == end_cause::aborted);
+  CHECK_FALSE(found.accepted);
+}
+
+TEST_CASE("adopt: a ready tunnel of another pool, or one that was moved from, is refused") {
+  host h;
+  peer backend(-1);
+  auto found = shake(h, switching(), backend);
+  REQUIRE(found.accepted);
+  auto c = h.connect();
+  wsproxy::ready_tunnel theirs = std::move(*found.accepted);
+  CHECK_THROWS_WITH(h.pool->adopt(descriptor::given(c.fd), std::move(*found.accepted), ""),
+                    "wsproxy: adopt: this ready_tunnel was moved from");
+  worker_pool other(1);
+  CHECK_THROWS_WITH(other.adopt(descriptor::given(c.fd), std::move(theirs), ""),
+                    "wsproxy: adopt: this ready_tunnel is another pool's");
+  CHECK(other.live() == 0);
+  CHECK(is_open(c.fd));
+  ::close(c.fd);
+  CHECK(backend.end() == ending::fin);
 }
 
 TEST_CASE("adopt: a handle outlives its connection and its pool") {

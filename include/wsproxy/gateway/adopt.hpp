@@ -149,12 +149,15 @@ class worker_pool {
   adoption handshake(upstream backends, exchange what, std::function<void(ready_result)> on_ready);
 
   /// The second half: the client's connection, behind the 101 that the host has sent. `early` are the bytes
-  /// that the host has read from it behind the request's head: mandatory, often none.
+  /// that the host has read from it behind the request's head: mandatory, often none. Throws
+  /// std::invalid_argument, and the descriptor stays the host's, where `accepted` was moved from or is another
+  /// pool's.
   adoption adopt(descriptor client, ready_tunnel accepted, std::string early,
                  std::function<void(forward_result)> on_end = {});
 
-  /// Closes every tunnel politely, lets other requests end, and refuses new ones (status 503); at the deadline ends
-  /// what is left. Returns when nothing is; false if the deadline was needed.
+  /// Closes every tunnel politely, lets other requests end, and refuses new ones (status 503); at the
+  /// deadline ends what is left. Returns when nothing is; false if the deadline was needed. A second call
+  /// waits for the first one's drain, with a deadline of its own.
   bool drain(const drain_options& options = {});
   /// Ends everything now, without a Close, and whatever is still handed over. Returns at once.
   void stop();
