@@ -61,6 +61,7 @@ class follower::state {
 
 follower::follower(upstream to, std::unique_ptr<discovery> from, follow_options options)
     : state_(std::make_shared<state>(std::move(to), std::move(options))), source_(std::move(from)) {
+  if (!source_) throw std::invalid_argument("follower: there is no source");
   source_->start({.found =
                       [weak = std::weak_ptr(state_)](std::vector<backend_options> list) {
                         if (const auto alive = weak.lock()) alive->found(std::move(list));

@@ -179,6 +179,7 @@ TEST_CASE("What cannot be resolved is refused") {
   CHECK_THROWS_AS(make("a:b:c", {}), std::invalid_argument);
   CHECK_THROWS_AS(make("a:1", {.interval = 0s}), std::invalid_argument);
   CHECK_THROWS_AS(make("a:1", {.jitter = 1.5}), std::invalid_argument);
+  CHECK_THROWS_AS(follower(upstream({{.name = "a:1"}}), nullptr), std::invalid_argument);
 }
 
 namespace {

@@ -260,6 +260,7 @@ TEST_CASE("A probe can be cancelled at every step, and is gone at once") {
       if (over) break;
       CHECK(a.end.at == at);
       CHECK((a.result().error == errc::cancelled || !a.result().error));
+      CHECK(a.result().took <= a.lasted());
     }
   }
 }

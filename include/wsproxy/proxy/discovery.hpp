@@ -108,6 +108,7 @@ struct follow_options {
 /// Keeps an upstream's list as a source says, for as long as it lives. No callback runs after its end.
 class follower {
  public:
+  /// Throws std::invalid_argument where there is no source.
   follower(upstream to, std::unique_ptr<discovery> from, follow_options options = {});
   follower(follower&&) noexcept = default;
   follower& operator=(follower&& other) noexcept;

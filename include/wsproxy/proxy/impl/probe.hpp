@@ -32,7 +32,6 @@ class probe_op final : public operation<probe_op<Dialer, Handler>, Handler> {
 
   void start() {
     if (this->finishing()) return;
-    began_ = this->now();
     due_ = began_ + timeout_;
     this->arm(due_);
     dialing_ = true;
@@ -119,7 +118,8 @@ class probe_op final : public operation<probe_op<Dialer, Handler>, Handler> {
   asio::cancellation_signal stop_dial_;
   std::optional<Stream> stream_;
   leg<Stream> leg_;
-  time_point began_{}, due_{}, decided_at_{};
+  const time_point began_ = this->now();
+  time_point due_{}, decided_at_{};
   bool dialing_ = false;
   bool reading_ = false;
   bool writing_ = false;
