@@ -6,6 +6,7 @@
 #include <cstring>
 #include <filesystem>
 #include <thread>
+#include <vector>
 
 #include "handlers.hpp"
 #include "values.hpp"
@@ -279,12 +280,6 @@ constexpr rule blocked(std::string_view name, unsigned contexts, std::size_t lea
                        bool is_once = false) {
   return {how::understood, name, contexts, least, most, true, act, is_once, {}};
 }
-constexpr rule ignored(std::string_view name, unsigned contexts, handler check = nullptr) {
-  return {how::ignored, name, contexts, 0, any_number, false, check, false, {}};
-}
-constexpr rule refused(std::string_view name, std::string_view why) {
-  return {how::refused, name, anywhere, 0, any_number, false, nullptr, false, why};
-}
 
 /// `root` and the like beside a proxy_pass have no effect; alone they would serve files.
 void file_serving(scope& in, const directive& d) {
@@ -300,7 +295,7 @@ constexpr std::string_view changes = "it changes the request or the response";
 constexpr std::string_view balances = "this balancing method is not there yet";
 constexpr std::string_view other_protocol = "this gateway speaks HTTP/1.1 and WebSocket only";
 
-constexpr rule table[] = {
+constexpr rule understood[] = {
     // Blocks
     blocked("events", in_main, 0, 0, act::events, once),
     blocked("http", in_main, 0, 0, act::http, once),
@@ -366,114 +361,125 @@ constexpr rule table[] = {
     simple("websocket_frames", all_levels, 1, 1, act::websocket_frames, once),
     simple("websocket_drain", all_levels, 1, 3, act::websocket_drain, once),
     simple("websocket_slow_consumer", all_levels, 1, 1, act::websocket_slow_consumer, once),
-
-    // They only tune
-    ignored("daemon", in_main), ignored("master_process", in_main), ignored("user", in_main),
-    ignored("pid", in_main), ignored("lock_file", in_main), ignored("env", in_main), ignored("pcre_jit", in_main),
-    ignored("thread_pool", in_main), ignored("timer_resolution", in_main), ignored("worker_cpu_affinity", in_main),
-    ignored("worker_priority", in_main), ignored("worker_rlimit_core", in_main),
-    ignored("worker_rlimit_nofile", in_main), ignored("working_directory", in_main), ignored("debug_points", in_main),
-    ignored("load_module", in_main),
-    ignored("worker_connections", in_events), ignored("use", in_events), ignored("multi_accept", in_events),
-    ignored("accept_mutex", in_events), ignored("accept_mutex_delay", in_events),
-    ignored("debug_connection", in_events), ignored("worker_aio_requests", in_events),
-    ignored("aio", all_levels), ignored("aio_write", all_levels), ignored("directio", all_levels),
-    ignored("sendfile", all_levels | in_location_if), ignored("sendfile_max_chunk", all_levels), ignored("tcp_nodelay", all_levels),
-    ignored("tcp_nopush", all_levels), ignored("output_buffers", all_levels), ignored("postpone_output", all_levels),
-    ignored("lingering_close", all_levels), ignored("lingering_time", all_levels),
-    ignored("lingering_timeout", all_levels), ignored("reset_timedout_connection", all_levels),
-    ignored("keepalive_time", all_levels | in_upstream), ignored("keepalive_disable", all_levels),
-    ignored("keepalive", in_upstream, positive_number), ignored("keepalive_requests", in_upstream),
-    ignored("keepalive_timeout", in_upstream), ignored("resolver_timeout", in_http | in_upstream),
-    ignored("client_body_buffer_size", all_levels), ignored("client_body_in_file_only", all_levels),
-    ignored("client_body_in_single_buffer", all_levels), ignored("client_body_temp_path", all_levels),
-    ignored("client_header_buffer_size", in_http | in_server), ignored("connection_pool_size", in_http | in_server),
-    ignored("request_pool_size", in_http | in_server), ignored("max_ranges", all_levels),
-    ignored("gzip", all_levels | in_location_if), ignored("gzip_buffers", all_levels),
-    ignored("gzip_comp_level", all_levels), ignored("gzip_disable", all_levels),
-    ignored("gzip_http_version", all_levels), ignored("gzip_min_length", all_levels),
-    ignored("gzip_proxied", all_levels), ignored("gzip_static", all_levels), ignored("gzip_types", all_levels),
-    ignored("gzip_vary", all_levels),
-    ignored("log_format", in_http, log_format), ignored("log_not_found", all_levels), ignored("log_subrequest", all_levels),
-    ignored("rewrite_log", all_levels), ignored("uninitialized_variable_warn", all_levels),
-    ignored("open_log_file_cache", all_levels), ignored("open_file_cache", all_levels),
-    ignored("open_file_cache_errors", all_levels), ignored("open_file_cache_min_uses", all_levels),
-    ignored("open_file_cache_valid", all_levels),
-    ignored("map_hash_bucket_size", in_http), ignored("map_hash_max_size", in_http),
-    ignored("server_names_hash_bucket_size", in_http), ignored("server_names_hash_max_size", in_http),
-    ignored("types_hash_bucket_size", all_levels), ignored("types_hash_max_size", all_levels),
-    ignored("variables_hash_bucket_size", in_http), ignored("variables_hash_max_size", in_http),
-    ignored("proxy_headers_hash_bucket_size", all_levels), ignored("proxy_headers_hash_max_size", all_levels),
-    ignored("proxy_buffering", all_levels), ignored("proxy_buffers", all_levels),
-    ignored("proxy_busy_buffers_size", all_levels), ignored("proxy_max_temp_file_size", all_levels),
-    ignored("proxy_request_buffering", all_levels), ignored("proxy_temp_file_write_size", all_levels),
-    ignored("proxy_temp_path", all_levels), ignored("proxy_socket_keepalive", all_levels),
-    ignored("proxy_ignore_client_abort", all_levels), ignored("proxy_intercept_errors", all_levels),
-    ignored("fastcgi_temp_path", all_levels), ignored("scgi_temp_path", all_levels),
-    ignored("uwsgi_temp_path", all_levels), ignored("server_tokens", all_levels), ignored("etag", all_levels),
-    ignored("recursive_error_pages", all_levels), ignored("msie_padding", all_levels),
-    ignored("msie_refresh", all_levels), ignored("read_ahead", all_levels),
+    // Beside a proxy_pass they have no effect
     simple("root", all_levels | in_location_if, 1, 1, file_serving, once),
     simple("index", all_levels, 1, any_number, file_serving),
-
-    // Refused
-    refused("allow", restricts), refused("deny", restricts), refused("satisfy", restricts),
-    refused("auth_basic", restricts), refused("auth_basic_user_file", restricts), refused("auth_request", restricts),
-    refused("auth_request_set", restricts), refused("auth_delay", restricts), refused("auth_jwt", restricts),
-    refused("internal", restricts), refused("limit_conn", restricts), refused("limit_conn_zone", restricts),
-    refused("limit_conn_status", restricts), refused("limit_conn_log_level", restricts),
-    refused("limit_conn_dry_run", restricts), refused("limit_req", restricts), refused("limit_req_zone", restricts),
-    refused("limit_req_status", restricts), refused("limit_req_log_level", restricts),
-    refused("limit_req_dry_run", restricts), refused("limit_except", restricts), refused("limit_rate", restricts),
-    refused("limit_rate_after", restricts), refused("valid_referers", restricts), refused("secure_link", restricts),
-    refused("secure_link_md5", restricts), refused("secure_link_secret", restricts),
-    refused("set_real_ip_from", restricts), refused("real_ip_header", restricts),
-    refused("real_ip_recursive", restricts), refused("geo", restricts), refused("max_headers", restricts),
-    refused("disable_symlinks", restricts),
-    refused("ssl", encrypts), refused("ssl_certificate", encrypts), refused("ssl_certificate_key", encrypts),
-    refused("ssl_ciphers", encrypts), refused("ssl_client_certificate", encrypts), refused("ssl_crl", encrypts),
-    refused("ssl_dhparam", encrypts), refused("ssl_early_data", encrypts), refused("ssl_ecdh_curve", encrypts),
-    refused("ssl_ocsp", encrypts), refused("ssl_password_file", encrypts),
-    refused("ssl_prefer_server_ciphers", encrypts), refused("ssl_protocols", encrypts),
-    refused("ssl_reject_handshake", encrypts), refused("ssl_session_cache", encrypts),
-    refused("ssl_session_tickets", encrypts), refused("ssl_session_timeout", encrypts),
-    refused("ssl_stapling", encrypts), refused("ssl_stapling_verify", encrypts),
-    refused("ssl_trusted_certificate", encrypts), refused("ssl_verify_client", encrypts),
-    refused("ssl_verify_depth", encrypts), refused("ssl_buffer_size", encrypts), refused("ssl_engine", encrypts),
-    refused("ssl_conf_command", encrypts), refused("ssl_session_ticket_key", encrypts), refused("http2", encrypts),
-    refused("http3", encrypts), refused("proxy_ssl_certificate", encrypts),
-    refused("proxy_ssl_certificate_key", encrypts), refused("proxy_ssl_ciphers", encrypts),
-    refused("proxy_ssl_name", encrypts), refused("proxy_ssl_protocols", encrypts),
-    refused("proxy_ssl_server_name", encrypts), refused("proxy_ssl_session_reuse", encrypts),
-    refused("proxy_ssl_trusted_certificate", encrypts), refused("proxy_ssl_verify", encrypts),
-    refused("proxy_ssl_verify_depth", encrypts),
-    refused("alias", serves), refused("try_files", serves), refused("rewrite", serves), refused("error_page", serves),
-    refused("autoindex", serves), refused("expires", serves), refused("charset", serves), refused("mirror", serves),
-    refused("split_clients", serves), refused("stub_status", serves), refused("empty_gif", serves),
-    refused("merge_slashes", serves), refused("post_action", serves), refused("resolver", serves),
-    refused("resolver_timeout", serves), refused("random_index", serves), refused("dav_methods", serves),
-    refused("flv", serves), refused("mp4", serves), refused("ssi", serves), refused("gunzip", serves),
-    refused("image_filter", serves), refused("perl", serves), refused("js_content", serves),
-    refused("add_trailer", changes), refused("add_header_inherit", changes), refused("sub_filter", changes),
-    refused("add_before_body", changes), refused("add_after_body", changes), refused("chunked_transfer_encoding", changes),
-    refused("proxy_method", changes), refused("proxy_set_body", changes),
-    refused("proxy_pass_request_headers", changes), refused("proxy_pass_request_body", changes),
-    refused("proxy_bind", changes), refused("proxy_cookie_domain", changes), refused("proxy_cookie_path", changes),
-    refused("proxy_cookie_flags", changes), refused("proxy_ignore_headers", changes),
-    refused("proxy_force_ranges", changes), refused("proxy_limit_rate", changes), refused("proxy_store", changes),
-    refused("proxy_cache", changes), refused("proxy_cache_path", changes), refused("proxy_cache_key", changes),
-    refused("proxy_cache_valid", changes), refused("proxy_cache_bypass", changes),
-    refused("proxy_no_cache", changes), refused("proxy_cache_use_stale", changes),
-    refused("proxy_cache_lock", changes), refused("proxy_cache_methods", changes),
-    refused("least_time", balances), refused("sticky", balances), refused("sticky_cookie_insert", balances),
-    refused("queue", balances), refused("state", balances),
-    refused("stream", other_protocol), refused("mail", other_protocol), refused("fastcgi_pass", other_protocol),
-    refused("uwsgi_pass", other_protocol), refused("scgi_pass", other_protocol), refused("grpc_pass", other_protocol),
-    refused("memcached_pass", other_protocol),
 };
+
+struct contexts_and_names {
+  unsigned contexts;
+  std::string_view names;
+};
+/// Ignored with one warning.
+constexpr contexts_and_names only_tune[] = {
+    {in_main,
+     "daemon master_process user pid lock_file env pcre_jit thread_pool timer_resolution "
+     "worker_cpu_affinity worker_priority worker_rlimit_core worker_rlimit_nofile working_directory "
+     "debug_points load_module"},
+    {in_events,
+     "worker_connections use multi_accept accept_mutex accept_mutex_delay debug_connection "
+     "worker_aio_requests"},
+    {all_levels,
+     "aio aio_write directio sendfile_max_chunk tcp_nodelay tcp_nopush output_buffers postpone_output "
+     "lingering_close lingering_time lingering_timeout reset_timedout_connection keepalive_disable "
+     "client_body_buffer_size client_body_in_file_only client_body_in_single_buffer "
+     "client_body_temp_path max_ranges gzip_buffers gzip_comp_level gzip_disable gzip_http_version "
+     "gzip_min_length gzip_proxied gzip_static gzip_types gzip_vary log_not_found log_subrequest "
+     "rewrite_log uninitialized_variable_warn open_log_file_cache open_file_cache open_file_cache_errors "
+     "open_file_cache_min_uses open_file_cache_valid types_hash_bucket_size types_hash_max_size "
+     "proxy_headers_hash_bucket_size proxy_headers_hash_max_size proxy_buffering proxy_buffers "
+     "proxy_busy_buffers_size proxy_max_temp_file_size proxy_request_buffering "
+     "proxy_temp_file_write_size proxy_temp_path proxy_socket_keepalive proxy_ignore_client_abort "
+     "proxy_intercept_errors fastcgi_temp_path scgi_temp_path uwsgi_temp_path server_tokens etag "
+     "recursive_error_pages msie_padding msie_refresh read_ahead"},
+    {all_levels | in_location_if,
+     "sendfile gzip"},
+    {all_levels | in_upstream,
+     "keepalive_time"},
+    {in_upstream,
+     "keepalive_requests keepalive_timeout"},
+    {in_http | in_upstream,
+     "resolver_timeout"},
+    {in_http | in_server,
+     "client_header_buffer_size connection_pool_size request_pool_size"},
+    {in_http,
+     "map_hash_bucket_size map_hash_max_size server_names_hash_bucket_size server_names_hash_max_size "
+     "variables_hash_bucket_size variables_hash_max_size"},
+};
+
+/// Ignored, but nginx refuses some values.
+constexpr rule only_tune_checked[] = {
+    {how::ignored, "keepalive", in_upstream, 0, any_number, false, positive_number, false, {}},
+    {how::ignored, "log_format", in_http, 0, any_number, false, log_format, false, {}},
+};
+
+struct reason_and_names {
+  std::string_view why;
+  std::string_view names;
+};
+/// Refused by name.
+constexpr reason_and_names would_matter[] = {
+    {restricts,
+     "allow deny satisfy auth_basic auth_basic_user_file auth_request auth_request_set auth_delay "
+     "auth_jwt internal limit_conn limit_conn_zone limit_conn_status limit_conn_log_level "
+     "limit_conn_dry_run limit_req limit_req_zone limit_req_status limit_req_log_level limit_req_dry_run "
+     "limit_except limit_rate limit_rate_after valid_referers secure_link secure_link_md5 "
+     "secure_link_secret set_real_ip_from real_ip_header real_ip_recursive geo max_headers "
+     "disable_symlinks"},
+    {encrypts,
+     "ssl ssl_certificate ssl_certificate_key ssl_ciphers ssl_client_certificate ssl_crl ssl_dhparam "
+     "ssl_early_data ssl_ecdh_curve ssl_ocsp ssl_password_file ssl_prefer_server_ciphers ssl_protocols "
+     "ssl_reject_handshake ssl_session_cache ssl_session_tickets ssl_session_timeout ssl_stapling "
+     "ssl_stapling_verify ssl_trusted_certificate ssl_verify_client ssl_verify_depth ssl_buffer_size "
+     "ssl_engine ssl_conf_command ssl_session_ticket_key http2 http3 proxy_ssl_certificate "
+     "proxy_ssl_certificate_key proxy_ssl_ciphers proxy_ssl_name proxy_ssl_protocols "
+     "proxy_ssl_server_name proxy_ssl_session_reuse proxy_ssl_trusted_certificate proxy_ssl_verify "
+     "proxy_ssl_verify_depth"},
+    {serves,
+     "alias try_files rewrite error_page autoindex expires charset mirror split_clients stub_status "
+     "empty_gif merge_slashes post_action resolver resolver_timeout random_index dav_methods flv mp4 ssi "
+     "gunzip image_filter perl js_content"},
+    {changes,
+     "add_trailer add_header_inherit sub_filter add_before_body add_after_body chunked_transfer_encoding "
+     "proxy_method proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_bind "
+     "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_ignore_headers proxy_force_ranges "
+     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path proxy_cache_key proxy_cache_valid "
+     "proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock proxy_cache_methods"},
+    {balances,
+     "least_time sticky sticky_cookie_insert queue state"},
+    {other_protocol,
+     "stream mail fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass"},
+};
+
+/// Calls f with each of the words.
+template <class F>
+void for_each_word(std::string_view words, F f) {
+  while (!words.empty()) {
+    const auto end = std::min(words.find(' '), words.size());
+    f(words.substr(0, end));
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+}
+
+std::vector<rule> all_rules() {
+  std::vector<rule> all(std::begin(understood), std::end(understood));
+  for (const auto& [contexts, names] : only_tune)
+    for_each_word(names, [&, in = contexts](std::string_view name) {
+      all.push_back({how::ignored, name, in, 0, any_number, false, nullptr, false, {}});
+    });
+  all.insert(all.end(), std::begin(only_tune_checked), std::end(only_tune_checked));
+  for (const auto& [why, names] : would_matter)
+    for_each_word(names, [&, because = why](std::string_view name) {
+      all.push_back({how::refused, name, anywhere, 0, any_number, false, nullptr, false, because});
+    });
+  return all;
+}
 
 }  // namespace
 
-std::span<const rule> rules() { return table; }
+std::span<const rule> rules() {
+  static const auto all = all_rules();
+  return all;
+}
 
 }  // namespace wsproxy_gateway
