@@ -100,6 +100,7 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
   }
   socket.bind(endpoint, error);
   if (!error) socket.listen(backlog, error);
+  if (!error) socket.native_non_blocking(true, error);  // not every Asio does it for a wait
   if (error) fail(text, error);
   if (at.kind == address::family::unix_socket) opened.unlink = at.host;
   opened.at = socket.local_endpoint(error);
@@ -115,6 +116,7 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   generic::endpoint at(&bound, size);
   listener adopted{acceptor(executor), at, is_wildcard(at)};
   adopted.socket.assign(at.protocol(), descriptor);
+  adopted.socket.native_non_blocking(true);
   return adopted;
 }
 

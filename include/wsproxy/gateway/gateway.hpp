@@ -132,7 +132,7 @@ class gateway {
   /// or on the executor.
   std::string listen(std::string_view at) { return listen(at, listen_options{}); }
   std::string listen(std::string_view at, const listen_options& options);
-  /// Takes over a listening descriptor (from a service manager).
+  /// Takes over a listening descriptor (from a service manager), and sets its O_NONBLOCK.
   void listen_on(int descriptor);
 
   /// No new connections, and no further request on the present ones. Tunnels get Close frames, spread over

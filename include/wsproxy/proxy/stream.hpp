@@ -94,8 +94,8 @@ template <class Stream> struct stream_traits {
   static void cancel(Stream& s) requires requires { s.cancel(); } { s.cancel(); }
 };
 
-/// Asio's sockets: non-blocking by MSG_DONTWAIT, so that a descriptor shared with another process or
-/// library keeps its own O_NONBLOCK; SIGPIPE is never raised.
+/// Asio's sockets. Reading and writing need no O_NONBLOCK (though some versions of Asio set it, for all who
+/// share the descriptor, when a wait begins; edge_socket never does), and SIGPIPE is never raised.
 template <class Protocol, class Executor> struct stream_traits<asio::basic_stream_socket<Protocol, Executor>> {
   using socket = asio::basic_stream_socket<Protocol, Executor>;
 
