@@ -178,7 +178,7 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
 
   auto to = find_destination(*config_, where, *chosen.location, e);
   if (!to.to) {
-    if (log_) log_(to.problem + ", host: \"" + work->state.host + "\", uri: \"" + work->state.uri.raw + "\"");
+    if (log_) (*log_)(to.problem + ", host: \"" + work->state.host + "\", uri: \"" + work->state.uri.raw + "\"");
     return make_page(502, {}, where, e);
   }
   work->where = &where;
@@ -191,9 +191,10 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
   result.how = passes_upgrade(work->rewrite) ? where.upgrading : where.plain;
   result.user = work;
   result.close = !may_keep_alive(where.set, work->state);
+  // What failed has not become a tunnel: the gateway still holds `work`, and a router with this log.
   if (log_)
-    result.on_end = [work, log = log_](const wsproxy::forward_result& ended) {
-      if (worth_logging(ended)) log(describe(ended, work->state));
+    result.on_end = [work = work.get(), log = log_.get()](const wsproxy::forward_result& ended) {
+      if (worth_logging(ended)) (*log)(describe(ended, work->state));
     };
   return result;
 }

@@ -18,7 +18,7 @@ class router {
 
   /// `log` is told of exchanges that failed; it must not block. Empty: nobody is.
   explicit router(std::shared_ptr<const configuration> config, log_function log = {})
-      : config_(std::move(config)), log_(std::move(log)) {}
+      : config_(std::move(config)), log_(log ? std::make_shared<const log_function>(std::move(log)) : nullptr) {}
 
   wsproxy::decision operator()(const wsproxy::inbound&) const;
   /// The page for an error, with the fields that the request's location adds.
@@ -28,7 +28,7 @@ class router {
 
  private:
   std::shared_ptr<const configuration> config_;
-  log_function log_;
+  std::shared_ptr<const log_function> log_;
 };
 
 /// Gives a route the functions that a router's exchanges need; what they work with is the exchange's `user`.

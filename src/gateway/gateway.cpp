@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -107,12 +106,9 @@ class gateway::state : public std::enable_shared_from_this<state> {
   void drain(drain_options how, std::function<void()> done);
   void drain_sessions() const;
   void stop();
-  void begun(connection& which) {
-    connections_.insert(&which);
-    ++open;
-  }
+  void begun(connection& which) noexcept;
   /// True the first time.
-  bool gone(connection& which) noexcept { return connections_.erase(&which) != 0 && open-- != 0; }
+  bool gone(connection& which) noexcept;
   /// Gone, with the context running: what waited for it goes on.
   void ended(connection& which);
   /// A tunnel that was established while draining.
@@ -149,7 +145,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
 
   std::deque<detail::listener> listeners_;  // a reference to one stays valid
   std::vector<bool> waiting_;               // by listener: a wait for connections is pending
-  std::unordered_set<connection*> connections_;
+  connection* connections_ = nullptr;       // the first of a list
   drain_options drain_how_;
   std::vector<std::function<void()>> drained_;
   asio::steady_timer pause_;
@@ -187,8 +183,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     const auto& by = received();
     reading_ = true;
     read_head_options how{.limits = by.request_head, .head = by.timeouts.client_head,
-                          .first_byte = request_ != 0 && leftover_.empty() ? keep_alive_ : duration::zero()};
-    async_read_head(socket_, std::move(leftover_), how,
+                          .first_byte = request_ != 0 && early_.empty() ? keep_alive_ : duration::zero()};
+    async_read_head(socket_, std::exchange(early_, {}), how,
                     stoppable([self = shared_from_this()](read_head_result result) { self->on_head(std::move(result)); }));
   }
 
@@ -199,6 +195,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   void stop() { stop_.emit(asio::cancellation_type::terminal); }
 
  private:
+  friend class state;
   const reception& received() const {
     const auto& receive = server_->options.receive;
     const auto* other = receive ? receive(seen()) : nullptr;
@@ -208,8 +205,12 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     return how ? how->tunnel.timeouts : received().timeouts;
   }
 
+  const request_head& head() const noexcept {
+    static const request_head none;
+    return head_ ? *head_ : none;
+  }
   inbound seen() const noexcept {
-    return {head_, client_.host, client_.port, local_.host, local_.port, listener_, number_, request_, user_.get()};
+    return {head(), client_.host, client_.port, local_.host, local_.port, listener_, number_, request_, user_.get()};
   }
 
   void on_head(read_head_result result) {
@@ -219,15 +220,15 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
       const int status = status_for(result.error);
       if (status == 0 || is_silent(result.error)) return close();
       ++request_;
-      head_ = {};
+      head_ = std::make_unique<request_head>();
       return refuse(status, result.error);
     }
     ++request_;
     ++server_->requests;
-    head_ = std::move(result.head);
+    head_ = std::make_unique<request_head>(std::move(result.head));
     early_ = std::move(result.early);
     const auto request = seen();
-    if (const auto error = check_request(head_)) return refuse(status_for(error), error);
+    if (const auto error = check_request(*head_)) return refuse(status_for(error), error);
     decide(request);
   }
 
@@ -253,7 +254,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   bool enter(const pass& to) {
     auto& count = server_->limits;
     if (!count.set()) return true;
-    const auto kind = detect_upgrade(head_, to.how ? to.how->upgrade : upgrade_policy{}).kind;
+    const auto kind = detect_upgrade(*head_, to.how ? to.how->upgrade : upgrade_policy{}).kind;
     counted_ = kind == request_kind::websocket && count.enter(client_.host);
     return counted_ || kind != request_kind::websocket;
   }
@@ -271,7 +272,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
       if (to.on_end) to.on_end(result);
       return on_forwarded(std::move(result));
     }
-    exchange what{.head = head_,
+    exchange what{.head = *head_,
                   .early = std::move(early_),
                   .client = client_.host,
                   .local = local_.host,
@@ -292,7 +293,10 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void on_established(const session_handle& session) {
-    if (!server_->options.on_request) head_ = {};  // nobody asks for it again
+    if (!server_->options.on_request) {  // nobody asks for them again
+      head_.reset();
+      user_.reset();
+    }
     if (server_->draining) server_->drain_late(session);
   }
 
@@ -341,7 +345,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   // True if the whole body came with the head; `early_` is then what follows it.
   bool skip_body() {
     std::error_code error;
-    body_reader reader(request_framing(head_, error));
+    body_reader reader(request_framing(*head_, error));
     std::string_view rest = early_;
     while (!error && !rest.empty() && !reader.done()) {
       const auto step = reader.feed(rest);
@@ -353,8 +357,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   bool client_keeps_alive() const {
-    if (head_.fields.has_token("Connection", "close")) return false;
-    return head_.version == http_version::http_1_1 || head_.fields.has_token("Connection", "keep-alive");
+    if (head_->fields.has_token("Connection", "close")) return false;
+    return head_->version == http_version::http_1_1 || head_->fields.has_token("Connection", "keep-alive");
   }
 
   // What cannot be sent (a status or a field that is none) was not what the host meant.
@@ -370,10 +374,10 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   void send(respond own, const forward_result* result) {
     if (server_->stopped) return close();
     const bool closes = own.close || !body_read_ || server_->draining || !client_keeps_alive();
-    if (!closes && head_.version == http_version::http_1_0) own.extra.add("Connection", "keep-alive");
+    if (!closes && head_->version == http_version::http_1_0) own.extra.add("Connection", "keep-alive");
     std::string bytes = bytes_of(own, closes);
-    if (head_.method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
-    log(own.status, head_.method == "HEAD" ? 0 : own.body.size(), result);
+    if (head_->method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
+    log(own.status, head_->method == "HEAD" ? 0 : own.body.size(), result);
     const auto& t = times_of(own.how);
     keep_alive_ = t.keep_alive;
     async_send(socket_, std::move(bytes), {.send_stall = t.send_stall, .close = closes, .linger = t.linger},
@@ -385,9 +389,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
 
   void next(std::string leftover) {
     if (server_->draining) return close_politely();
-    leftover_ = std::move(leftover);
-    early_ = {};
-    head_ = {};
+    early_ = std::move(leftover);
+    head_.reset();
     user_ = {};
     read();
   }
@@ -409,6 +412,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   const std::shared_ptr<state> server_;
+  connection* next_ = nullptr;       // in the server's list
+  connection** before_ = nullptr;    // what points here; null: it is in no list
   client_socket socket_;
   const detail::address_text client_, local_;
   const std::size_t listener_;
@@ -416,9 +421,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   std::uint64_t request_ = 0;
   duration keep_alive_{};  // after the present request
   std::shared_ptr<void> user_;
-  request_head head_;
-  std::string early_;     // of the present request
-  std::string leftover_;  // of the next one
+  std::unique_ptr<request_head> head_;  // while somebody may ask for it
+  std::string early_;  // behind the head: of the present request, then of the next one
   asio::cancellation_signal stop_;
   bool reading_ = false;
   bool body_read_ = false;
@@ -506,6 +510,23 @@ void gateway::state::resume() {
   for (std::size_t i = 0; i != listeners_.size(); ++i) accept_when_ready(listeners_[i], i);
 }
 
+void gateway::state::begun(connection& which) noexcept {
+  which.next_ = connections_;
+  which.before_ = &connections_;
+  if (which.next_ != nullptr) which.next_->before_ = &which.next_;
+  connections_ = &which;
+  ++open;
+}
+
+bool gateway::state::gone(connection& which) noexcept {
+  if (which.before_ == nullptr) return false;
+  *which.before_ = which.next_;
+  if (which.next_ != nullptr) which.next_->before_ = which.before_;
+  which.before_ = nullptr;
+  --open;
+  return true;
+}
+
 void gateway::state::ended(connection& which) {
   if (!gone(which)) return;
   if (paused_) resume();
@@ -526,7 +547,7 @@ void gateway::state::close_listeners() {
 
 std::vector<std::shared_ptr<gateway::state::connection>> gateway::state::present() const {
   std::vector<std::shared_ptr<connection>> all;
-  for (auto* each : connections_)
+  for (auto* each = connections_; each != nullptr; each = each->next_)
     if (auto alive = each->weak_from_this().lock()) all.push_back(std::move(alive));
   return all;
 }
@@ -583,7 +604,7 @@ void gateway::state::stop() {
 }
 
 void gateway::state::check_done() {
-  if (!draining || !connections_.empty()) return;
+  if (!draining || connections_ != nullptr) return;
   if (deadline_) deadline_->cancel();
   for (auto& done : std::exchange(drained_, {})) asio::post(executor, std::move(done));
 }

@@ -47,7 +47,7 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
     case frame_tracker::event::header:
       on_header(bounds);
       if (passing_) release_held(out);
-      if (fault_ || tracker_.header().length != 0) break;
+      if (fault_ != errc{} || tracker_.header().length != 0) break;
       tracker_.next({});  // Its end, now: the input may be used up, and nobody would ask again.
       [[fallthrough]];
     case frame_tracker::event::end:
@@ -99,7 +99,7 @@ void pump::end_frame(cursor& c, slices& out) {
 // The frames are followed no longer: with a fault nothing more passes, else everything.
 void pump::give_up(cursor& c, slices& out) {
   pass_to(c.frame, c, out);
-  if (fault_) {
+  if (fault_ != errc{}) {
     held_.clear();
     return;
   }
@@ -118,7 +118,7 @@ void pump::on_header(const limits& bounds) noexcept {
       fault_ = errc::frame_too_large;
     else if (bounds.message != 0 && message_size_ > bounds.message)
       fault_ = errc::message_too_large;
-    if (fault_) {
+    if (fault_ != errc{}) {
       tracked_ = false;
       return;
     }
@@ -157,8 +157,8 @@ bool pump::admit(std::string_view whole) noexcept {
 bool pump::is_our_echo(std::string_view payload) noexcept {
   std::uint64_t number;
   std::memcpy(&number, payload.data(), payload_size);
-  const auto stop = expect_.begin() + expected_;
-  const auto found = std::find(expect_.begin(), stop, number);
+  const auto stop = expect_->begin() + expected_;
+  const auto found = std::find(expect_->begin(), stop, number);
   if (found == stop) return false;
   pong_taken_ = found + 1 == stop;
   std::move(found + 1, stop, found);
@@ -175,12 +175,13 @@ void pump::release_held(slices& out) {
   held_.clear();
 }
 
-void pump::expect_pong(std::uint64_t payload) noexcept {
-  if (expected_ == expect_.size()) {  // a peer that never answers: forget the oldest
-    std::move(expect_.begin() + 1, expect_.end(), expect_.begin());
+void pump::expect_pong(std::uint64_t payload) {
+  if (!expect_) expect_ = std::make_unique<std::array<std::uint64_t, 4>>();
+  if (expected_ == expect_->size()) {  // a peer that never answers: forget the oldest
+    std::move(expect_->begin() + 1, expect_->end(), expect_->begin());
     --expected_;
   }
-  expect_[expected_++] = payload;
+  (*expect_)[expected_++] = payload;
 }
 
 void pump::want_ping(std::uint64_t payload, std::uint32_t mask) noexcept {

@@ -146,7 +146,7 @@ void tunnel_machine::after_frames(side from, time_point now) {
 }
 
 // Frames of ours may have been put in on the way to that side.
-void tunnel_machine::after_injection(side to, time_point now) noexcept {
+void tunnel_machine::after_injection(side to, time_point now) {
   auto& feed = other(to).in;
   if (feed.take_ping_sent()) {
     auto& p = at(to);

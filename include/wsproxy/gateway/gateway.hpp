@@ -48,7 +48,8 @@ struct pass {
   std::optional<std::string> hash_key{};                ///< nothing: the client's address; see exchange
   std::function<void(session_handle)> on_established{};
   std::function<void(const forward_result&)> on_end{};  ///< for logs and accounts; called once
-  std::shared_ptr<void> user{};                         ///< see exchange and inbound
+  /// See exchange and inbound. It is held until the request has ended, but by a tunnel only if there is on_request.
+  std::shared_ptr<void> user{};
   bool close = false;                                   ///< see exchange
 };
 

@@ -29,27 +29,31 @@ inline std::span<char> scratch() {
 /// Bytes a peer has not taken yet. Holds no memory while empty.
 class backlog {
  public:
-  bool empty() const noexcept { return sent_ == bytes_.size(); }
-  std::span<const char> unsent() const noexcept { return {bytes_.data() + sent_, bytes_.size() - sent_}; }
+  bool empty() const noexcept { return !kept_; }
+  std::span<const char> unsent() const noexcept {
+    if (!kept_) return {};
+    return {kept_->bytes.data() + kept_->sent, kept_->bytes.size() - kept_->sent};
+  }
   void append(std::span<const slice> parts, std::size_t skip) {
     for (auto part : parts) {
       const auto cut = std::min(skip, part.size);
       skip -= cut;
-      bytes_.append(part.data + cut, part.size - cut);
+      if (part.size == cut) continue;
+      if (!kept_) kept_ = std::make_unique<kept>();
+      kept_->bytes.append(part.data + cut, part.size - cut);
     }
   }
   void sent(std::size_t n) {
-    sent_ += n;
-    if (empty()) clear();
+    if (kept_ && (kept_->sent += n) == kept_->bytes.size()) clear();
   }
-  void clear() noexcept {
-    std::string().swap(bytes_);  // an assignment would keep the memory
-    sent_ = 0;
-  }
+  void clear() noexcept { kept_.reset(); }
 
  private:
-  std::string bytes_;
-  std::size_t sent_ = 0;
+  struct kept {
+    std::string bytes{};
+    std::size_t sent = 0;
+  };
+  std::unique_ptr<kept> kept_;
 };
 
 /// The side that is not there: a handshake without a downstream.

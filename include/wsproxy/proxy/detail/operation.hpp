@@ -14,12 +14,26 @@
 #include <asio/associated_executor.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/dispatch.hpp>
+#include <asio/execution/outstanding_work.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
+#include <asio/prefer.hpp>
 
 #include <wsproxy/proxy/environment.hpp>
 
 namespace wsproxy::detail {
+
+/// Keeps an executor's context running. Of the most usual executor it is half of Asio's guard.
+template <class Executor> struct work_of {
+  using type = asio::executor_work_guard<Executor>;
+  static type on(Executor executor) { return type(std::move(executor)); }
+};
+template <> struct work_of<asio::any_io_executor> {
+  using type = asio::any_io_executor;
+  static type on(const asio::any_io_executor& executor) {
+    return asio::prefer(executor, asio::execution::outstanding_work.tracked);
+  }
+};
 
 /// A completed operation on its way to its handler's executor.
 template <class Handler, class Result> struct delivery {
@@ -101,7 +115,7 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
       : allocator_(asio::get_associated_allocator(handler)),
         executor_(std::move(executor)),
         world_(world != nullptr ? world : &environment_of(executor_)),
-        work_(asio::make_work_guard(handler, executor_)),
+        work_(work_kind::on(asio::get_associated_executor(handler, executor_))),
         handler_(std::move(handler)) {}
   ~operation() { world_->disarm(*this); }
 
@@ -130,6 +144,8 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   environment& world() const noexcept { return *world_; }
 
  private:
+  using work_kind = work_of<asio::associated_executor_t<Handler, asio::any_io_executor>>;
+
   static void cancel(std::shared_ptr<Derived> self, asio::cancellation_type type) {
     if (self->finishing_) return;
     if (!self->inside_) return enter(std::move(self), [type](Derived& op) { op.on_cancel(type); });
@@ -163,7 +179,7 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   allocator_type allocator_;
   asio::any_io_executor executor_;
   environment* world_;
-  asio::executor_work_guard<asio::associated_executor_t<Handler, asio::any_io_executor>> work_;
+  typename work_kind::type work_;
   Handler handler_;
   time_point armed_ = time_point::max();
   int pending_ = 0;                    // inner operations that have not called back

@@ -61,6 +61,8 @@ template <class Down, class Dialer> struct exchange_phase {
   unsigned dialed = 0;      // the attempt that was last dialed
   bool dialing = false;
   bool stopping = false;    // that dial is no longer wanted
+  std::string leftover;     // read from downstream behind a plain exchange
+  std::string early;        // read from upstream behind a verdict
 };
 
 /// Down may be no_stream: then the exchange ends at its verdict.
@@ -184,7 +186,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     for (int rounds = 0; rounds != 8; ++rounds) {                   // then others have their turn
       if (!ours<S>() || !(reads_itself || may_read<S>())) {
         if constexpr (reads_itself && S == side::downstream)
-          if (!ec && !tunnel_) leftover_.append(from.take_read(n, ec).data(), n);
+          if (!ec && !tunnel_) exchange_->leftover.append(from.take_read(n, ec).data(), n);
         break;
       }
       const auto bytes = from.take_read(n, ec);
@@ -228,7 +230,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
         if constexpr (has_down) {
           if (phase == p::switched) switch_over();
         } else if (phase == p::switched || phase == p::answered) {
-          verdict_early_.assign(bytes.data(), bytes.size());
+          exchange_->early.assign(bytes.data(), bytes.size());
           return;
         }
       } else {
@@ -505,7 +507,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     if (exchange_) {
       auto result = exchange_->machine.take_result();
       result.ended = this->now();
-      result.leftover += leftover_;
+      result.leftover += exchange_->leftover;
       if (how_->watch && exchange_->machine.wished()) how_->watch->refused(result);
       return result;
     }
@@ -552,11 +554,11 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     if (phase != p::done) verdict.result.status = machine.response().status;
     if (how_->watch && phase != p::switched) how_->watch->refused(verdict.result);
     if (phase == p::switched)
-      verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(verdict_early_),
+      verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(exchange_->early),
                                                                 std::move(up_), machine.take_lease(), how_,
                                                                 machine.what().world, session_of(machine.what())});
     else if (phase == p::answered)
-      verdict.answer.emplace(machine.take_response(), std::move(verdict_early_), std::move(*up_));
+      verdict.answer.emplace(machine.take_response(), std::move(exchange_->early), std::move(*up_));
     return verdict;
   }
 
@@ -568,8 +570,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   std::optional<tunnel_machine> tunnel_;
   lease lease_;
   std::shared_ptr<session_record> record_;
-  std::string leftover_;
-  std::string verdict_early_;
   time_point began_{}, established_{};
   unsigned attempts_ = 0;
   bool reading_[2] = {false, false};

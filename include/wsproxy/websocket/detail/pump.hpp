@@ -30,7 +30,7 @@ class pump {
   /// Takes bytes from the source and lists what goes to the sink. Returns how many were taken:
   /// fewer than given only when `out` is full; call again then.
   std::size_t feed(std::span<const char> in, const limits& bounds, slices& out) {
-    const auto taken = tracked_ ? feed_frames(in, bounds, out) : fault_ ? in.size() : pass_all(in, out);
+    const auto taken = tracked_ ? feed_frames(in, bounds, out) : fault_ != errc{} ? in.size() : pass_all(in, out);
     bytes_ += taken;
     return taken;
   }
@@ -39,7 +39,7 @@ class pump {
   void release_held(slices& out);
 
   /// A frame can be put in here now, or could once the source completes its frame.
-  bool may_inject() const noexcept { return (tracked_ || fault_) && !close_seen_ && !stopped_; }
+  bool may_inject() const noexcept { return (tracked_ || fault_ != errc{}) && !close_seen_ && !stopped_; }
   /// Nothing of an unfinished frame has gone to the sink.
   bool sink_at_boundary() const noexcept { return !passing_; }
   void want_ping(std::uint64_t payload, std::uint32_t mask) noexcept;
@@ -61,7 +61,7 @@ class pump {
   std::uint64_t ping_payload() const noexcept { return ping_payload_; }
 
   /// The source was pinged with this payload: its first echo is ours and is dropped.
-  void expect_pong(std::uint64_t payload) noexcept;
+  void expect_pong(std::uint64_t payload);
   /// True once after an echo of the last payload expected was dropped.
   bool take_pong() noexcept { return std::exchange(pong_taken_, false); }
 
@@ -73,7 +73,7 @@ class pump {
   std::uint16_t close_code() const noexcept { return close_code_; }
   /// Why the source's bytes are no longer passed on: an illegal frame (when enforcing) or a limit.
   /// The frame was held back with its header, so the sink stands at a boundary.
-  std::error_code fault() const noexcept { return fault_; }
+  std::error_code fault() const noexcept { return fault_ == errc{} ? std::error_code() : make_error_code(fault_); }
   /// The rule broken, also when only observing.
   std::string_view violation() const noexcept { return violation_; }
 
@@ -104,7 +104,7 @@ class pump {
   relaxed<std::uint64_t> frames_ = 0;
   relaxed<std::uint64_t> messages_ = 0;
   std::uint64_t message_size_ = 0;
-  std::error_code fault_{};
+  errc fault_{};
   std::string_view violation_{};
   std::unique_ptr<control_frame> close_;
   std::string held_;  // a header not yet complete, or a frame that is judged whole
@@ -123,7 +123,7 @@ class pump {
   bool close_seen_ = false;
   bool close_injected_ = false;
   std::uint8_t expected_ = 0;  // how many of expect_ are waited for, the latest last
-  std::array<std::uint64_t, 4> expect_{};
+  std::unique_ptr<std::array<std::uint64_t, 4>> expect_;  // once it was pinged
 };
 
 }  // namespace wsproxy::detail

@@ -160,7 +160,7 @@ class tunnel_machine {
   bool lingers(side s) const noexcept;
   void silence_broken(side from) noexcept;
   void after_frames(side from, time_point now);
-  void after_injection(side to, time_point now) noexcept;
+  void after_injection(side to, time_point now);
   void say_goodbye(side to, std::uint16_t code, std::string_view reason, time_point now);
   void advance(side s, time_point now) noexcept;
   void enter(side s, farewell, time_point now) noexcept;
