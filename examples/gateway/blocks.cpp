@@ -122,7 +122,7 @@ void location(scope& in, const directive& d) {
 
 void if_block(scope& in, const directive& d) {
   branch fresh;
-  const bool readable = condition(in, d, fresh);
+  condition(in, d, fresh);
   scope inside = in;
   inside.where = in.where == in_server ? in_server_if : in_location_if;
   inside.rewrite = &fresh.then;
@@ -132,7 +132,7 @@ void if_block(scope& in, const directive& d) {
     inside.set = &fresh.inside->set;
   }
   apply(inside, d.children);
-  if (readable) in.rewrite->push_back({std::move(fresh)});
+  in.rewrite->push_back({std::move(fresh)});  // without a condition too: `proxy_pass` in it knows its place
 }
 
 void types(scope& in, const directive& d) {

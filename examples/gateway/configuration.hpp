@@ -101,7 +101,7 @@ using program = std::vector<instruction>;
 
 /// [set]
 struct assignment {
-  std::size_t slot;
+  std::optional<std::size_t> slot;  ///< nothing: $args, the only variable of nginx's own that is set here
   text_template value;
 };
 /// [return]

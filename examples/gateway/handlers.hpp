@@ -39,7 +39,7 @@ void websocket_slow_consumer(scope&, const directive&);
 void set(scope&, const directive&);
 void return_answer(scope&, const directive&);
 void break_rewrite(scope&, const directive&);
-bool condition(scope&, const directive&, branch&);  ///< of an `if`; false: it was reported
+void condition(scope&, const directive&, branch&);  ///< of an `if`
 
 /// False for a name (without the star of a wildcard) that can match no host. [ngx_hash_add_key]
 bool is_plausible_host(std::string_view);

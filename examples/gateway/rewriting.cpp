@@ -38,39 +38,37 @@ std::optional<std::vector<word>> inside_parentheses(scope& in, const directive& 
   return words;
 }
 
-bool compare(scope& in, const std::vector<word>& words, branch& out) {
+void compare(scope& in, const std::vector<word>& words, branch& out) {
   const auto* how = std::ranges::find(comparisons, words[1].text, &comparison::text);
   if (how == std::end(comparisons) || words.size() != 3) {
     in.report().error(words[1].at, "unexpected \"" + words[1].text +
                                        "\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE");
-    return false;
+    return;
   }
   out.is = how->is;
-  if (how->is == branch::kind::equal || how->is == branch::kind::not_equal) {
+  if (how->is == branch::kind::equal || how->is == branch::kind::not_equal)
     out.value = text_template::compile(words[2], in.variables(), in.report());
-    return true;
-  }
-  out.expression = compile_pattern(words[2].text, how->ignore_case, words[2].at, in);
-  return out.expression.has_value();
+  else
+    out.expression = compile_pattern(words[2].text, how->ignore_case, words[2].at, in);
 }
 
 }  // namespace
 
-bool condition(scope& in, const directive& d, branch& out) {
+void condition(scope& in, const directive& d, branch& out) {
   const auto words = inside_parentheses(in, d);
-  if (!words) return false;
+  if (!words) return;
   const auto& first = words->front();
   static constexpr std::string_view file_tests[] = {"-f", "!-f", "-d", "!-d", "-e", "!-e", "-x", "!-x"};
   if (std::ranges::find(file_tests, first.text) != std::end(file_tests)) {
     in.report().error(first.at, "\"" + first.text + "\" is not supported: files are not served");
-    return false;
+    return;
   }
   if (!first.text.starts_with('$') || first.text.size() == 1) {
     in.report().error(first.at, "invalid condition \"" + first.text + "\": it begins with a variable");
-    return false;
+    return;
   }
   out.variable = in.variables().slot(std::string_view(first.text).substr(1), first.at);
-  return words->size() == 1 || compare(in, *words, out);
+  if (words->size() > 1) compare(in, *words, out);
 }
 
 void set(scope& in, const directive& d) {
@@ -79,7 +77,9 @@ void set(scope& in, const directive& d) {
     in.report().error(name.at, "invalid variable name \"" + name.text + "\": it begins with $");
     return;
   }
-  const auto slot = in.variables().assignable(std::string_view(name.text).substr(1), name.at, in.report());
+  const auto bare = std::string_view(name.text).substr(1);
+  std::optional<std::size_t> slot;
+  if (!wsproxy::iequals(bare, "args")) slot = in.variables().assignable(bare, name.at, in.report());
   in.rewrite->push_back({assignment{slot, text_template::compile(d.words[2], in.variables(), in.report())}});
 }
 

@@ -40,6 +40,7 @@ std::string safe_target(std::string_view text) {
 }
 
 std::string raw_target(const wsproxy::request_head& head, const request_uri& uri) {
+  if (uri.changed) return safe_target(replace_prefix(uri, {}, {}));
   if (head.target == uri.raw) return {};
   return uri.raw.starts_with('?') ? "/" + uri.raw : uri.raw;
 }

@@ -23,16 +23,23 @@ bool holds(const branch& test, evaluation& e) {
   return false;
 }
 
+void assign(request_state& state, std::optional<std::size_t> slot, std::string value) {
+  if (!slot) {
+    state.uri.args = std::move(value);
+    state.uri.changed = true;
+    return;
+  }
+  if (state.assigned.size() <= *slot) state.assigned.resize(*slot + 1);
+  state.assigned[*slot] = std::move(value);
+}
+
 enum class flow { go_on, stopped };
 
 /// Performs a block's rules in order.
 flow perform(const program& rules, evaluation& e, selection& out) {
   for (const auto& one : rules) {
     if (const auto* set = std::get_if<assignment>(&one.what)) {
-      auto value = set->value.evaluate(e);
-      auto& assigned = e.state.assigned;
-      if (assigned.size() <= set->slot) assigned.resize(set->slot + 1);
-      assigned[set->slot] = std::move(value);
+      assign(e.state, set->slot, set->value.evaluate(e));
     } else if (const auto* test = std::get_if<branch>(&one.what)) {
       if (!holds(*test, e)) continue;
       if (test->inside) out.in_force = test->inside.get();

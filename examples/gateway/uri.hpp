@@ -10,8 +10,9 @@ namespace wsproxy_gateway {
 struct request_uri {
   std::string raw;     ///< path and query as received, without an absolute form's scheme and host [$request_uri]
   std::string path;    ///< decoded and normalised [$uri]
-  std::string args;    ///< behind the first "?", as received [$args]
+  std::string args;    ///< behind the first "?", as received, or as set [$args]
   bool quoted = false;  ///< the raw path had a percent escape
+  bool changed = false;  ///< by `set $args`: the raw text is no longer what is passed on
 };
 
 /// Nothing if nginx answers 400: a path that climbs above the root, a bad escape, an escaped NUL.

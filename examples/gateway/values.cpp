@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <numeric>
 
 namespace wsproxy_gateway {
 namespace {
@@ -55,19 +54,15 @@ std::optional<std::int64_t> parse_units(std::string_view text, bool whole_second
   return std::min(total, enough);
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i != a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j != b.size(); ++j) {
-      const auto substituted = diagonal + (a[i] == b[j] ? 0u : 1u);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({substituted, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
+/// Whether no more letters than that need be inserted, removed or changed to make one the other.
+bool within(std::string_view a, std::string_view b, std::size_t edits) {
+  const auto same = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+  a.remove_prefix(same);
+  b.remove_prefix(same);
+  if (a.empty() || b.empty()) return a.size() + b.size() <= edits;
+  if (edits == 0) return false;
+  return within(a.substr(1), b.substr(1), edits - 1) || within(a.substr(1), b, edits - 1) ||
+         within(a, b.substr(1), edits - 1);
 }
 
 }  // namespace
@@ -117,16 +112,10 @@ std::string to_lower(std::string_view text) {
 }
 
 std::string_view closest(std::string_view text, const std::vector<std::string_view>& candidates) {
-  std::string_view best;
-  auto distance = std::min<std::size_t>(2, text.size() / 3) + 1;
-  for (const auto& candidate : candidates) {
-    const auto d = edit_distance(text, candidate);
-    if (d < distance) {
-      distance = d;
-      best = candidate;
-    }
-  }
-  return best;
+  for (std::size_t edits = 0; edits <= std::min<std::size_t>(2, text.size() / 3); ++edits)
+    for (const auto& candidate : candidates)
+      if (within(text, candidate, edits)) return candidate;
+  return {};
 }
 
 }  // namespace wsproxy_gateway

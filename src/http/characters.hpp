@@ -43,6 +43,11 @@ constexpr bool is(char c, set kind) noexcept {
   return (sets_of(c) & kind) != 0;
 }
 
+/// Whether it stands in the field names that nginx keeps. [ignore_invalid_headers, underscores_in_headers]
+constexpr bool is_usual(char c, bool underscores) noexcept {
+  return is(c, usual) || (underscores && c == '_');
+}
+
 /// The first position at or after `from` whose byte is not of this kind, or the size.
 constexpr std::size_t skip(std::string_view bytes, std::size_t from, set kind) noexcept {
   while (from != bytes.size() && is(bytes[from], kind)) ++from;

@@ -304,7 +304,7 @@ errc head_parser::impl::judge_field_line(std::string_view bytes, std::size_t& i)
 // A name and its colon, or the CR of the blank line.
 errc head_parser::impl::judge_name(std::string_view bytes, std::size_t& i) {
   for (; i != bytes.size() && is(bytes[i], characters::token); ++i, ++name_size_)
-    unusual_name_ |= !is(bytes[i], characters::usual) && !(limits_.keep_underscores && bytes[i] == '_');
+    unusual_name_ |= !characters::is_usual(bytes[i], limits_.keep_underscores);
   if (i == bytes.size()) return nothing;
   const char c = bytes[i];
   if (c == '\n') return errc::bad_line_ending;

@@ -6,6 +6,8 @@
 
 #include <asio/error.hpp>
 
+#include "../http/characters.hpp"
+
 namespace wsproxy::detail {
 
 namespace {
@@ -198,11 +200,12 @@ bool exchange_machine::relay_request_body(std::string_view& in, slices& out) {
   return !request_complete();
 }
 
-// Behind the body nobody may say again what the head says, nor in a spelling that a backend takes for it.
+// Behind the body nobody may say again what the head says, nor in a spelling that a backend takes for it:
+// unusual names are dropped here even where heads keep them.
 fields exchange_machine::trailers_for_upstream() const {
   fields trailers = request_reader_.trailers();
   trailers.erase_if([&](const field& line) {
-    const auto usual = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-'; };
+    const auto usual = [](char c) { return characters::is_usual(c, false); };
     return sent_.fields.find(line.name) || !std::all_of(line.name.begin(), line.name.end(), usual);
   });
   return trailers;

@@ -93,6 +93,8 @@ constexpr mistake mistakes[] = {
      "t.conf:19:39: error: cannot read \"./nowhere.conf\": No such file or directory"},
     {"60s;", "60s; if ($request_method == OPTIONS) { return 204; }",
      "t.conf:19:51: error: unexpected \"==\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE"},
+    {"60s;", "60s; if (host = a) { proxy_pass http://127.0.0.1:9001; }",
+     "t.conf:19:35: error: invalid condition \"host\": it begins with a variable"},
     {"60s;", "60s; deny all;",
      "t.conf:19:31: error: \"deny\" is not supported: it restricts access, and ignoring it would open what it closes"},
     {"60s;", "60s; proxy_next_upstream eror;",

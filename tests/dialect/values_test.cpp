@@ -41,4 +41,10 @@ TEST_CASE("sizes have units of 1024") {
 TEST_CASE("the nearest name is suggested, a far one is not") {
   CHECK(closest("proxy_pas", {"proxy_pass", "proxy_redirect"}) == "proxy_pass");
   CHECK(closest("xyz", {"proxy_pass"}).empty());
+  CHECK(closest("proxypaas", {"proxy_pass"}) == "proxy_pass");    // one is missing, another wrong
+  CHECK(closest("prroxy_ppass", {"proxy_pass"}) == "proxy_pass");  // two are too many
+  CHECK(closest("rpoxypass", {"proxy_pass"}).empty());             // three changes
+  CHECK(closest("lisen", {"lister", "listen"}) == "listen");       // the nearer one
+  CHECK(closest("if", {"ip", "in"}).empty());                      // short words are near to too many
+  CHECK(closest(std::string(100000, 'a'), {"proxy_pass"}).empty());
 }

@@ -105,14 +105,9 @@ def custom_gateway(world):
         gone = exchange(admin, b"DELETE /users/alice HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", until=None)
         expect(b"2 tunnels are closing" in gone, gone)
         for each in (first, second):
-            received = b""
-            while b"\x88\x0c\x0f\xa1signed out" not in received:
-                piece = each.recv(65536)
-                expect(piece, f"no Close 4001: {received!r}")
-                received += piece
+            examples.read_until(each, b"\x88\x0c\x0f\xa1signed out")
             each.sendall(b"\x88\x82\x00\x00\x00\x00\x0f\xa1")
-            while each.recv(65536):
-                pass
+            examples.read_rest(each)
     for _ in range(400):
         numbers = get(admin, "/metrics")
         if b'tunnels{user="alice"} 0' in numbers:

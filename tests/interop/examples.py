@@ -44,6 +44,20 @@ def exchange(port, sent, until=b"\r\n\r\n"):
         return received
 
 
+def read_until(connection, wanted, received=b""):
+    """What came, with what `received` holds already, as soon as `wanted` is in it."""
+    while wanted not in received:
+        piece = connection.recv(65536)
+        expect(piece, f"it ended without {wanted!r}: {received[-100:]!r}")
+        received += piece
+    return received
+
+
+def read_rest(connection):
+    while connection.recv(65536):
+        pass
+
+
 def echo_through(port, target="/chat"):
     """A frame sent in the segment of the request comes back behind the 101."""
     frame = bytes([0x81, 0x85, 0, 0, 0, 0]) + b"early"
@@ -97,13 +111,9 @@ def reverse_proxy(world):
         received = client.recv(65536)
         expect(b" 101 " in received, received)
         child.process.terminate()  # drained: a Close frame with 1001, then the end
-        while b"\x88\x02\x03\xe9" not in received:
-            piece = client.recv(65536)
-            expect(piece, f"no Close 1001: {received[-50:]!r}")
-            received += piece
+        read_until(client, b"\x88\x02\x03\xe9", received)
         client.sendall(b"\x88\x82\x00\x00\x00\x00\x03\xe9")
-        while client.recv(65536):
-            pass
+        read_rest(client)
     expect(child.process.wait(20) == 0, child.output())
 
 
@@ -157,10 +167,7 @@ def watched_file(world):
             write("# moved\n" + f"{second} weight=2\n")
             says(child, f"{second} came")
             says(child, f"{first} left")
-            while b"\x88" not in received:  # the tunnel of the first is drained
-                piece = client.recv(65536)
-                expect(piece, f"no Close: {received[-50:]!r}")
-                received += piece
+            read_until(client, b"\x88", received)  # the tunnel of the first is drained
         echo_through(port)
         write(f"{second} wait=2\n")
         says(child, "kept the old list: " + path + ":1: \"wait=2\" is not weight=N")

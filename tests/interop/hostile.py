@@ -8,7 +8,7 @@ import threading
 
 import harness
 from hostile_table import ANSWERS, REQUESTS, VARIES, Row
-from recording import CLIENT_CLOSE, SERVER_CLOSE, Reader, accept_key, fields_of, value_of
+from recording import CLIENT_CLOSE, SERVER_CLOSE, Listener, Reader, accept_key, fields_of, value_of
 
 # The nginx whose outcomes the table has.
 RECORDED_VERSION = "1.22.1"
@@ -102,41 +102,24 @@ def shown(fields, trailers, names):
 # ---- The backend
 
 
-class Backend:
+class Backend(Listener):
     """Keeps every byte that arrives. Answers the first request of a connection, and no second one."""
 
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        self.records, self.open, self.changed = [], 0, threading.Condition()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.records = []
+        super().__init__(socket.create_server(("127.0.0.1", 0), backlog=64))
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            record = {"head": b"", "body": b"", "trailers": [], "whole": True, "behind": b""}
-            with self.changed:
-                self.open += 1
-                self.records.append(record)
-            threading.Thread(target=self._serve, args=(connection, record), daemon=True).start()
+    def begin(self):
+        self.records.append({"head": b"", "body": b"", "trailers": [], "whole": True, "behind": b""})
+        return {"record": self.records[-1]}
 
-    def _serve(self, connection, record):
+    def serve(self, connection, record):
         reader = Reader(connection, PATIENCE)
         try:
-            with connection:
-                self._answer(connection, reader, record)
-                record["behind"] += reader.rest()
+            self._answer(connection, reader, record)
+            record["behind"] += reader.rest()
         except Broken as broken:
             record["behind"] = f"({broken})".encode()
-        except ConnectionError:
-            pass
-        finally:
-            with self.changed:
-                self.open -= 1
-                self.changed.notify_all()
 
     def _answer(self, connection, reader, record):
         record["head"] = reader.until(b"\r\n\r\n") or b""
@@ -174,9 +157,9 @@ class Backend:
 
     def take(self):
         """What came since the last call, once every connection has ended."""
+        if not self.ended(2 * PATIENCE):
+            raise AssertionError("a connection to the backend stays open")
         with self.changed:
-            if not self.changed.wait_for(lambda: self.open == 0, 2 * PATIENCE):
-                raise AssertionError("a connection to the backend stays open")
             records, self.records = self.records, []
         return records
 

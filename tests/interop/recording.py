@@ -232,22 +232,22 @@ SWITCHES = {
 }
 
 
-class Backend:
-    """One of the `server`s. What a request asks for with answer=NAME in its query is what it gets."""
+class Listener:
+    """Accepts connections until it is closed, and serves each on a thread of its own: serve(), with what begin()
+    made of it. A client that goes away is no trouble."""
 
-    def __init__(self, name, at=("127.0.0.1", 0), backlog=64):
-        """`at`: an address, or a path for a Unix socket."""
-        self.name, self.seen = name, []
-        if isinstance(at, str):
-            self.listener = socket.socket(socket.AF_UNIX)
-            self.listener.bind(at)
-            self.listener.listen(backlog)
-        else:
-            family = socket.AF_INET6 if ":" in at[0] else socket.AF_INET
-            self.listener = socket.create_server(at, family=family, backlog=backlog)
-            self.port = self.listener.getsockname()[1]
-        self.open, self.idle = 0, threading.Condition()
+    def __init__(self, listener):
+        self.listener = listener
+        self.port = listener.getsockname()[1] if listener.family != socket.AF_UNIX else None
+        self.open, self.changed = 0, threading.Condition()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def begin(self):
+        """Called as connections are accepted, in their order."""
+        return {}
+
+    def serve(self, connection, **begun):
+        raise NotImplementedError
 
     def _accept(self):
         while True:
@@ -255,22 +255,50 @@ class Backend:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
-            with self.idle:
+            with self.changed:
                 self.open += 1
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                begun = self.begin()
+            threading.Thread(target=self._run, args=(connection, begun), daemon=True).start()
 
-    def _serve(self, connection):
+    def _run(self, connection, begun):
         try:
             with connection:
-                reader = Reader(connection, timeout=30)
-                while self._one(connection, reader):
-                    pass
+                self.serve(connection, **begun)
         except (ConnectionError, socket.timeout):
             pass
         finally:
-            with self.idle:
+            with self.changed:
                 self.open -= 1
-                self.idle.notify_all()
+                self.changed.notify_all()
+
+    def ended(self, patience):
+        """Whether every connection has ended; waits so many seconds for it."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.open == 0, patience)
+
+    def close(self):
+        self.listener.close()
+
+
+class Backend(Listener):
+    """One of the `server`s. What a request asks for with answer=NAME in its query is what it gets."""
+
+    def __init__(self, name, at=("127.0.0.1", 0), backlog=64):
+        """`at`: an address, or a path for a Unix socket."""
+        self.name, self.seen = name, []
+        if isinstance(at, str):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(at)
+            listener.listen(backlog)
+        else:
+            family = socket.AF_INET6 if ":" in at[0] else socket.AF_INET
+            listener = socket.create_server(at, family=family, backlog=backlog)
+        super().__init__(listener)
+
+    def serve(self, connection):
+        reader = Reader(connection, timeout=30)
+        while self._one(connection, reader):
+            pass
 
     def _note(self, head):
         self.seen.append(
@@ -345,40 +373,20 @@ class Backend:
 
     def take(self):
         """What came since the last call, once every connection has ended."""
-        with self.idle:
-            ended = self.idle.wait_for(lambda: self.open == 0, 5)
-        if not ended:
+        if not self.ended(5):
             self._note(b"(a connection stays open)\r\n\r\n")
         seen, self.seen = self.seen, []
         return seen
 
-    def close(self):
-        self.listener.close()
 
-
-class SilentBackend:
+class SilentBackend(Listener):
     """Accepts, reads and says nothing."""
 
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(socket.create_server(("127.0.0.1", 0)))
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._listen, args=(connection,), daemon=True).start()
-
-    @staticmethod
-    def _listen(connection):
-        with connection:
-            Reader(connection, timeout=30).rest()
-
-    def close(self):
-        self.listener.close()
+    def serve(self, connection):
+        Reader(connection, timeout=30).rest()
 
 
 class UnreachableBackend:

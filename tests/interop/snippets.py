@@ -193,7 +193,7 @@ def arguments():
     yield from values(
         "set",
         "server",
-        ("$a b", "a b", "$ b", "$a", "$a b c", "$host x", "$a $b", "$1 x", "$http_x y", "$arg_a y"),
+        ("$a b", "a b", "$ b", "$a", "$a b c", "$host x", "$a $b", "$1 x", "$http_x y", "$arg_a y", "$args x", "$query_string x"),
     )
     yield from values(
         "error_log",

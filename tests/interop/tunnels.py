@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import contextlib
 import json
 import signal
 import socket
@@ -116,47 +117,44 @@ def drain_of_many(world, number):
             crowd.stop()
 
 
-def second_signal(world):
-    gateway, port = start(world, world.peer("ws_server.js").port, spread="1h", shutdown="2h")
-    crowd = Crowd(world, "crowd.js", f"ws://127.0.0.1:{port}/", 5)
+@contextlib.contextmanager
+def small_crowd(world, count, path="", **options):
+    """A gateway, and clients with tunnels through it."""
+    gateway, port = start(world, world.peer("ws_server.js").port, **options)
+    crowd = Crowd(world, "crowd.js", f"ws://127.0.0.1:{port}/{path}", count)
     try:
         crowd.await_ready()
+        yield gateway, lambda: [end[0] for end in crowd.ends()]
+    finally:
+        crowd.stop()
+
+
+def second_signal(world):
+    with small_crowd(world, 5, spread="1h", shutdown="2h") as (gateway, codes):
         gateway.process.send_signal(signal.SIGQUIT)
         time.sleep(0.5)
         expect(gateway.process.poll() is None, "it ended at the first signal")
         gateway.process.send_signal(signal.SIGTERM)
         expect(gateway.process.wait(10) == 0, "the gateway did not end well")
-        codes = [end[0] for end in crowd.ends()]
-        expect(all(code in (1006, 1012) for code in codes), f"the clients saw {codes}")
-    finally:
-        crowd.stop()
+        seen = codes()
+        expect(all(code in (1006, 1012) for code in seen), f"the clients saw {seen}")
 
 
 def shrunk_to_fit(world):
-    gateway, port = start(world, world.peer("ws_server.js").port, spread="1h", shutdown="6s")
-    crowd = Crowd(world, "crowd.js", f"ws://127.0.0.1:{port}/", 20)
-    try:
-        crowd.await_ready()
+    with small_crowd(world, 20, spread="1h", shutdown="6s") as (gateway, codes):
         gateway.process.send_signal(signal.SIGTERM)
-        ends = crowd.ends()
-        expect(all(end[0] == 1012 for end in ends), f"the clients saw {[end[0] for end in ends]}")
+        seen = codes()
+        expect(seen == [1012] * 20, f"the clients saw {seen}")
         expect(gateway.process.wait(10) == 0, "the gateway did not end well")
         expect("1000 ms instead of 3600000 ms" in gateway.output(), "no warning: " + gateway.output())
-    finally:
-        crowd.stop()
 
 
 def without_drain(world):
     """As nginx: no Close; what is open after the deadline is cut."""
-    gateway, port = start(world, world.peer("ws_server.js").port, shutdown="1s")
-    crowd = Crowd(world, "crowd.js", f"ws://127.0.0.1:{port}/undone/", 5)
-    try:
-        crowd.await_ready()
+    with small_crowd(world, 5, "undone/", shutdown="1s") as (gateway, codes):
         gateway.process.send_signal(signal.SIGQUIT)
-        codes = [end[0] for end in crowd.ends()]
-        expect(codes == [1006] * 5, f"the clients saw {codes}")
-    finally:
-        crowd.stop()
+        seen = codes()
+        expect(seen == [1006] * 5, f"the clients saw {seen}")
 
 
 def chromium(world):

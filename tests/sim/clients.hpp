@@ -1,4 +1,4 @@
-// Many clients of one upstream, who answer a Close as they must.
+// Many clients of one upstream, who answer a Close as they must, or do not.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +45,7 @@ struct clients {
           const auto seen = read_frames(again.received);
           if (seen.frames.empty() || seen.frames.back().code != wsproxy::opcode::close || again.over()) return;
           again.on_receive = nullptr;
-          again.send(close_frame(1000, wsproxy::frame_sender::server));
+          if (seen.frames.back().close_code() != 0) again.send(close_frame(1000, wsproxy::frame_sender::server));
           again.fin();
         };
       });
@@ -57,6 +57,7 @@ struct clients {
     for (; count != 0; --count) open_one();
     w.run_for(duration(500));
   }
+  /// Its address is its number in `all`, from 1.
   void open_one() {
     auto [down, who] = w.connect<stream>();
     auto& it = all.emplace_back(std::move(down));
@@ -68,14 +69,16 @@ struct clients {
       if (seen.frames.empty() || seen.frames.back().code != wsproxy::opcode::close) return;
       it.close_code = seen.frames.back().close_code();
       it.closed_at = w.now();
+      if (!answer) return;
       self.send(close_frame(*it.close_code, wsproxy::frame_sender::client));
       self.fin();
       if (come_again) open_one();
     };
     wsproxy::exchange what;
     what.head = read_request(websocket_request());
+    what.client = "192.0.2." + std::to_string(all.size());
     what.sessions = live;
-    what.how = wsproxy::route::make({.tunnel = {.timeouts = {.idle = duration::zero()}}});
+    what.how = how;
     what.world = &w;
     wsproxy::async_forward(it.down, group, std::move(what), sim::dialer(w),
                            [&it](wsproxy::forward_result result) { it.result = std::move(result); });
@@ -93,11 +96,19 @@ struct clients {
         std::count_if(all.begin(), all.end(), [&](const one& each) { return each.close_code == code; }));
   }
 
+  std::size_t ended() const {
+    return static_cast<std::size_t>(
+        std::count_if(all.begin(), all.end(), [](const one& each) { return each.result.has_value(); }));
+  }
+
   world w;
   wsproxy::session_registry live;
   wsproxy::upstream group;
   std::deque<one> all;
+  std::shared_ptr<const wsproxy::route> how =
+      wsproxy::route::make({.tunnel = {.timeouts = {.idle = duration::zero()}}});
   bool come_again = false;
+  bool answer = true;  ///< a Close
 };
 
 }  // namespace sim

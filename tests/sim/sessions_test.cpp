@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <wsproxy/proxy/forward.hpp>
 
 #include "bench.hpp"
+#include "clients.hpp"
 
 using namespace sim;
 using namespace wsproxy;
@@ -19,68 +19,8 @@ namespace {
 constexpr auto client = frame_sender::client;
 constexpr auto server = frame_sender::server;
 
-// One of many tunnels, with what its client and its host saw of its end.
-struct one {
-  explicit one(stream s) : down(std::move(s)) {}
-  stream down;
-  std::shared_ptr<peer> who{};
-  std::optional<forward_result> result{};
-  std::optional<std::uint16_t> close_code{};
-  time_point closed_at{};
-};
-
-// A world with tunnels to two backends, whose clients and backends answer a Close as they must.
-struct crowd {
-  world w;
-  session_registry live;
-  upstream group{{{.name = "b1:1000"}, {.name = "b2:1000"}}};
-  std::deque<one> all{};
-
-  crowd() {
-    for (const char* name : {"b1:1000", "b2:1000"})
-      w.at(name).on_accept = answering([](peer& self, const request_head& head) {
-        self.send(accepting(head));
-        self.received.clear();
-        self.on_receive = [](peer& again) {
-          const auto seen = read_frames(again.received);
-          if (seen.frames.empty() || seen.frames.back().code != opcode::close || again.over()) return;
-          again.on_receive = nullptr;
-          again.send(seen.frames.back().close_code() == 0 ? std::string() : close_frame(1000, server));
-          again.fin();
-        };
-      });
-  }
-  ~crowd() { w.destroy_context(); }
-
-  void open(std::size_t count, bool answers = true) {
-    for (; count != 0; --count) {
-      auto [down, who] = w.connect<stream>();
-      auto& it = all.emplace_back(std::move(down));
-      it.who = who;
-      who->on_receive = [this, &it, answers](peer& self) {
-        const auto head = self.received.find("\r\n\r\n");
-        if (head == std::string::npos || it.close_code) return;
-        const auto seen = read_frames(std::string_view(self.received).substr(head + 4));
-        if (seen.frames.empty() || seen.frames.back().code != opcode::close) return;
-        it.close_code = seen.frames.back().close_code();
-        it.closed_at = w.now();
-        if (!answers) return;
-        self.send(close_frame(*it.close_code, client));
-        self.fin();
-      };
-      exchange what;
-      what.head = read_request(websocket_request());
-      what.client = "192.0.2." + std::to_string(all.size());
-      what.sessions = live;
-      what.world = &w;
-      async_forward(it.down, group, std::move(what), sim::dialer(w),
-                    [&it](forward_result result) { it.result = std::move(result); });
-    }
-    w.run_for(1s);
-  }
-  std::size_t ended() const {
-    return static_cast<std::size_t>(std::ranges::count_if(all, [](const one& each) { return each.result.has_value(); }));
-  }
+struct crowd : clients {
+  crowd() : clients({"b1:1000", "b2:1000"}, nullptr) { how = route::make(); }
 };
 
 }  // namespace
@@ -165,7 +105,8 @@ TEST_CASE("The tunnels of one backend are drained evenly over the window, and it
 
 TEST_CASE("A deadline cuts what a drain has not ended") {
   crowd c;
-  c.open(10, false);
+  c.answer = false;
+  c.open(10);
   int done = 0;
   const auto begun = c.w.now();
   const auto watch = c.live.drain({.deadline = 3s, .spread = 6s}, [&] { ++done; });

@@ -3,6 +3,7 @@
 const assert = require('assert');
 const {once} = require('events');
 const WebSocket = require('ws');
+const {run} = require('./scenarios.js');
 
 const [url, ...names] = process.argv.slice(2);
 
@@ -129,25 +130,10 @@ const scenarios = {
 
 const opensItself = ['permessage-deflate', 'subprotocol', 'refused handshake'];
 
-async function run(name) {
+async function scenario(name) {
   if (opensItself.includes(name)) return scenarios[name]();
   const socket = await open();
   if ((await scenarios[name](socket)) !== 'closed') await finish(socket);
 }
 
-(async () => {
-  for (const name of names) {
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error('took too long')), 20000);
-    });
-    try {
-      await Promise.race([run(name), late]);
-      console.log(`ok ${name}`);
-    } catch (error) {
-      console.log(`FAILED ${name}: ${String(error.message).replace(/\s+/g, ' ').slice(0, 400)}`);
-    }
-    clearTimeout(timer);
-  }
-  process.exit(0);
-})();
+run(names, 20, scenario);

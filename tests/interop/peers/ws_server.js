@@ -1,9 +1,10 @@
 // An npm ws server on a free port, which it prints. What it understands stands in peers/README.md.
 'use strict';
 const http = require('http');
-const {WebSocketServer} = require('ws');
+const {WebSocket, WebSocketServer} = require('ws');
 
 const closed = new Map(); // what a connection called itself -> how it ended
+const named = new Map(); // -> its socket
 
 const server = http.createServer((request, response) => {
   const path = request.url.split('?')[0];
@@ -40,6 +41,17 @@ function sendFragments(socket, parts) {
   parts.forEach((part, i) => socket.send(part, {fin: i === parts.length - 1}));
 }
 
+function flood(socket) {
+  const message = Buffer.alloc(20000, 'abcdefghijklm');
+  const more = () => socket.readyState === WebSocket.OPEN && socket.send(message, more);
+  more();
+}
+
+function whenLeaving(socket, tell) {
+  if (socket.readyState !== WebSocket.OPEN) return tell();
+  setTimeout(whenLeaving, 10, socket, tell);  // that a Close has come is no event
+}
+
 function serve(socket) {
   let name;
   socket.on('error', () => {});  // a client's illegal frame: the socket closes by itself
@@ -49,9 +61,11 @@ function serve(socket) {
     const [word, ...rest] = text.split(' ');
     if (word === 'close') socket.close(Number(rest[0]), rest.slice(1).join(' '));
     else if (word === 'ping') socket.once('pong', (payload) => socket.send(`pong ${payload}`)).ping(rest[0]);
-    else if (word === 'name') name = rest[0];
+    else if (word === 'name') named.set((name = rest[0]), socket);
     else if (word === 'closed') socket.send(closed.get(rest[0]) || 'open');
     else if (word === 'large') socket.send(Buffer.alloc(Number(rest[0]), 'abcdefghijklm'));
+    else if (word === 'flood') flood(socket);
+    else if (word === 'leaving') whenLeaving(named.get(rest[0]), () => socket.send('leaving'));
     else if (word === 'fragments') sendFragments(socket, ['one ', 'two ', 'three']);
     else socket.send(text);
   });
