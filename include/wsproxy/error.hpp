@@ -10,6 +10,8 @@
 #include <string_view>
 #include <system_error>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy {
 
 enum class errc {
@@ -106,19 +108,19 @@ enum class end_cause {
   failed,      // no upstream gave a usable answer
 };
 
-const std::error_category& category() noexcept;
-const std::error_category& condition_category() noexcept;
-std::error_code make_error_code(errc) noexcept;
-std::error_condition make_error_condition(condition) noexcept;
+WSPROXY_EXPORT const std::error_category& category() noexcept;
+WSPROXY_EXPORT const std::error_category& condition_category() noexcept;
+WSPROXY_EXPORT std::error_code make_error_code(errc) noexcept;
+WSPROXY_EXPORT std::error_condition make_error_condition(condition) noexcept;
 
 /// The status that answers a client for this error: 400, 403, 405, 408, 413, 414, 426, 500, 501, 502, 503, 504,
 /// 505, as nginx chooses it. 0 where nothing is to be sent: the client is gone, or a tunnel ended.
 /// An error of another category counts as a failed connection: 502.
-int status_for(const std::error_code&) noexcept;
+WSPROXY_EXPORT int status_for(const std::error_code&) noexcept;
 
-std::string_view to_string(stage) noexcept;
-std::string_view to_string(side) noexcept;
-std::string_view to_string(end_cause) noexcept;
+WSPROXY_EXPORT std::string_view to_string(stage) noexcept;
+WSPROXY_EXPORT std::string_view to_string(side) noexcept;
+WSPROXY_EXPORT std::string_view to_string(end_cause) noexcept;
 
 }  // namespace wsproxy
 

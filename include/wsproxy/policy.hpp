@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy {
 
 using duration = std::chrono::milliseconds;
@@ -143,8 +145,8 @@ struct upgrade_policy {
 };
 
 /// Throws std::invalid_argument naming the member that is negative or out of range.
-void validate(const timeouts&);
-void validate(const heartbeat&);
-void validate(const slow_consumer&);
+WSPROXY_EXPORT void validate(const timeouts&);
+WSPROXY_EXPORT void validate(const heartbeat&);
+WSPROXY_EXPORT void validate(const slow_consumer&);
 
 }  // namespace wsproxy

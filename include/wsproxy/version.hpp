@@ -3,9 +3,11 @@
 
 #include <string_view>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy {
 
 // The version of the library that is linked, as "major.minor.patch".
-std::string_view version() noexcept;
+WSPROXY_EXPORT std::string_view version() noexcept;
 
 }  // namespace wsproxy

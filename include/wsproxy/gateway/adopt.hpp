@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
@@ -69,7 +70,7 @@ struct unread_request {
 
 /// An adopted connection, seen from outside. It keeps nothing open, may be copied, and every member may be
 /// called from any thread at any time, also after the end (then nothing happens).
-class adoption {
+class WSPROXY_EXPORT adoption {
  public:
   adoption() = default;
   explicit adoption(std::shared_ptr<detail::adoption_state> state) noexcept : state_(std::move(state)) {}
@@ -85,7 +86,7 @@ class adoption {
 
 /// A verified 101 that waits for its client's side, in the pool whose `handshake` made it. Move-only; counts
 /// on its backend while it lives; may be destroyed on any thread, which closes the connection to the backend.
-class ready_tunnel {
+class WSPROXY_EXPORT ready_tunnel {
  public:
   explicit ready_tunnel(std::unique_ptr<detail::ready_state> state) noexcept;
   ready_tunnel(ready_tunnel&&) noexcept;
@@ -118,7 +119,7 @@ struct ready_result {
 /// Every member may be called from any thread, but `drain` and the destructor from no callback. Callbacks run
 /// on the thread that has the connection; they must not block or throw, and may call every other member. Each
 /// is called exactly once, never inside the call that it was given to, whatever happens.
-class worker_pool {
+class WSPROXY_EXPORT worker_pool {
  public:
   /// Zero threads: one for each processor. Throws std::system_error if one cannot be started.
   explicit worker_pool(unsigned threads = 0);

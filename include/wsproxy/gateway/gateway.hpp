@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/environment.hpp>
@@ -112,7 +113,7 @@ struct gateway_stats {
 /// time (a context run by one thread, or a strand); for more threads, one context and one gateway each,
 /// with `reuse_port`. Members may be called from any thread unless said otherwise.
 /// Destroying the last copy closes the listeners and every connection.
-class gateway {
+class WSPROXY_EXPORT gateway {
  public:
   /// Which way a request goes. Called on the gateway's executor; must not block; an exception is a 500.
   using selector = std::function<decision(const inbound&)>;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <system_error>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 
 namespace wsproxy {
@@ -21,15 +22,15 @@ struct body_framing {
 
 /// The framing of a request's body (section 6.3). `error` for lengths and codings that are refused;
 /// never until_close. `Content-Length: 0` is a length, so that it can be passed on.
-body_framing request_framing(const request_head&, std::error_code& error);
+WSPROXY_EXPORT body_framing request_framing(const request_head&, std::error_code& error);
 
 /// The framing of the response to a request with this method (section 6.3): none for HEAD,
 /// 1xx, 204 and 304; an answer that frames itself in two ways is an error (errc::bad_response).
-body_framing response_framing(const response_head&, std::string_view method, std::error_code& error);
+WSPROXY_EXPORT body_framing response_framing(const response_head&, std::string_view method, std::error_code& error);
 
 /// Follows a body through the bytes of a connection and finds its end; the data come out as
 /// views into the input, chunk headers stripped. A machine without I/O.
-class body_reader {
+class WSPROXY_EXPORT body_reader {
  public:
   explicit body_reader(body_framing = {});
 
@@ -70,8 +71,8 @@ class body_reader {
 
 /// The bytes around one piece of data in a chunked body: `<hex size>CRLF` … `CRLF`.
 /// Writes the size line to `out` and returns its length (at most 18).
-std::size_t chunk_header(std::uint64_t size, char* out) noexcept;
+WSPROXY_EXPORT std::size_t chunk_header(std::uint64_t size, char* out) noexcept;
 /// The last chunk with its trailer section, if any.
-std::string last_chunk(const fields& trailers = {});
+WSPROXY_EXPORT std::string last_chunk(const fields& trailers = {});
 
 }  // namespace wsproxy

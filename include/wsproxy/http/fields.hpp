@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy {
 
 /// One field line (RFC 9110 section 5). The views are valid until the `fields` they come from changes.
@@ -19,17 +21,17 @@ struct field {
 };
 
 /// Equality of field names and tokens: ASCII, without case.
-bool iequals(std::string_view a, std::string_view b) noexcept;
+WSPROXY_EXPORT bool iequals(std::string_view a, std::string_view b) noexcept;
 
 /// Without leading and trailing space and tab (RFC 9110 section 5.6.3, OWS).
-std::string_view trim(std::string_view) noexcept;
+WSPROXY_EXPORT std::string_view trim(std::string_view) noexcept;
 
 /// True for one or more token characters (RFC 9110 section 5.6.2).
-bool is_token(std::string_view) noexcept;
+WSPROXY_EXPORT bool is_token(std::string_view) noexcept;
 
 /// An ordered multimap of field lines. Names compare without case; names, values and
 /// order are kept byte for byte. One allocation for the text, one for the index.
-class fields {
+class WSPROXY_EXPORT fields {
  public:
   class const_iterator {
    public:

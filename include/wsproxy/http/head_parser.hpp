@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 
 namespace wsproxy {
@@ -31,7 +32,7 @@ struct head_limits {
 };
 
 /// Parses one head at a time. Not thread-safe; movable.
-class head_parser {
+class WSPROXY_EXPORT head_parser {
  public:
   enum class kind { request, response };
 
@@ -68,6 +69,6 @@ class head_parser {
 /// (or none in HTTP/1.0), body framing that cannot be read in two ways, a method and target
 /// we forward, nothing that serialize() would throw for. The head parser does not call it; the
 /// engine does, on every exchange. An absolute-form target must name the same host as Host does.
-std::error_code check_request(const request_head&);
+WSPROXY_EXPORT std::error_code check_request(const request_head&);
 
 }  // namespace wsproxy

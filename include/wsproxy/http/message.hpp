@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/fields.hpp>
 
 namespace wsproxy {
@@ -30,14 +31,14 @@ struct response_head {
 /// The bytes of a head, blank line included. Appends to `out`. A value or reason with CR, LF or NUL,
 /// a name or method that is no token, a target with space or a byte that is not visible ASCII, or a
 /// status without three digits throws std::invalid_argument: nothing may smuggle a line.
-void serialize(const request_head&, std::string& out);
-void serialize(const response_head&, std::string& out);
+WSPROXY_EXPORT void serialize(const request_head&, std::string& out);
+WSPROXY_EXPORT void serialize(const response_head&, std::string& out);
 
 /// A complete small response with Content-Length (and none for 1xx, 204, 304).
 /// `extra` comes before Content-Length; `close` adds `Connection: close`.
-std::string make_response(int status, std::string_view body, const fields& extra = {}, bool close = false);
+WSPROXY_EXPORT std::string make_response(int status, std::string_view body, const fields& extra = {}, bool close = false);
 
 /// The reason phrase a status is sent with, in nginx's words where it has one; "" for unknown codes.
-std::string_view reason_phrase(int status) noexcept;
+WSPROXY_EXPORT std::string_view reason_phrase(int status) noexcept;
 
 }  // namespace wsproxy

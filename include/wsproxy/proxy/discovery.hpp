@@ -21,6 +21,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/address.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/session.hpp>
@@ -45,10 +46,10 @@ struct removal {
 
 /// upstream::set_backends, and then ends the tunnels of those that are gone, as `then` says. Any thread. A handshake
 /// with a removed backend that is under way is let be, and so is the tunnel that it becomes.
-backend_changes replace_backends(upstream to, std::vector<backend_options> list, const removal& then);
+WSPROXY_EXPORT backend_changes replace_backends(upstream to, std::vector<backend_options> list, const removal& then);
 
 /// A source of lists. Its destructor ends it.
-class discovery {
+class WSPROXY_EXPORT discovery {
  public:
   /// Both functions may be called on any thread, at any time, also when the receiver is gone (then nothing happens);
   /// copies are the same sink.
@@ -85,7 +86,7 @@ struct resolving_options {
 ///
 /// Questions and answers are handled on a strand of `executor`; looking up never blocks it. Destroy it before the
 /// executor's context.
-class resolving final : public discovery {
+class WSPROXY_EXPORT resolving final : public discovery {
  public:
   /// Throws std::invalid_argument: an address that cannot be read, an interval that is not above zero, a jitter beyond 1.
   resolving(asio::any_io_executor executor, std::vector<backend_options> names, resolving_options options = {});
@@ -106,7 +107,7 @@ struct follow_options {
 };
 
 /// Keeps an upstream's list as a source says, for as long as it lives. No callback runs after its end.
-class follower {
+class WSPROXY_EXPORT follower {
  public:
   /// Throws std::invalid_argument where there is no source.
   follower(upstream to, std::unique_ptr<discovery> from, follow_options options = {});

@@ -16,6 +16,7 @@
 #include <asio/async_result.hpp>
 #include <asio/buffer.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/stream.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -80,7 +81,7 @@ class waiter {
 };
 
 struct edge_state;
-struct edge_state_deleter {
+struct WSPROXY_EXPORT edge_state_deleter {
   void operator()(edge_state*) const noexcept;
 };
 
@@ -88,7 +89,7 @@ struct edge_state_deleter {
 
 /// A readiness_stream over a descriptor. Move-only; closes it at the end. One wait in each direction at a
 /// time. All members on the executor, which is a context that one thread runs, or a strand.
-class edge_socket {
+class WSPROXY_EXPORT edge_socket {
  public:
   using executor_type = asio::any_io_executor;
 

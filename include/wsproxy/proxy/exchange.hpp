@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
@@ -26,7 +27,7 @@ struct exchange;
 
 /// How exchanges of one kind are treated. Immutable once in use, shared by any number of exchanges;
 /// live tunnels keep the one they began with.
-struct route {
+struct WSPROXY_EXPORT route {
   tunnel_policy tunnel{};          ///< timers, heartbeat, frames and limits, for plain exchanges too
   retry failover{};                ///< when another backend is asked
   upgrade_policy upgrade{};        ///< what may become a WebSocket

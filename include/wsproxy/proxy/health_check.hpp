@@ -13,6 +13,7 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
 #include <wsproxy/proxy/environment.hpp>
@@ -49,7 +50,7 @@ struct health_check_options {
 /// @par Threads Probes and callbacks run on a strand of `executor`, any executor will do. Handles may be destroyed on
 /// any thread, before the executor's context. The end closes every connection, and counts as healthy again what was
 /// taken out: nobody else would.
-class health_checker {
+class WSPROXY_EXPORT health_checker {
  public:
   /// Throws std::invalid_argument naming the member that is out of range. `dial` makes the connections.
   template <dialer Dialer = socket_dialer>

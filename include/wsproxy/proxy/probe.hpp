@@ -9,6 +9,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/async_result.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/fields.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
@@ -37,7 +38,7 @@ struct probe_options {
 };
 
 /// Throws std::invalid_argument naming the member that is out of range or cannot be sent.
-void validate(const probe_options&);
+WSPROXY_EXPORT void validate(const probe_options&);
 
 struct probe_result {
   /// Success: it passed. Else what was wrong: errc::connect_failed, connect_timeout, response_timeout (no answer, or

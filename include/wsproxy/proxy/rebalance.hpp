@@ -10,6 +10,7 @@
 
 #include <asio/any_io_executor.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/session.hpp>
@@ -34,7 +35,7 @@ struct rebalancing_options {
 /// who forward to it: gateway::sessions() of each, or your own. What it told to go goes on going after its end.
 ///
 /// Runs on a strand of `executor`. May be destroyed on any thread, before the executor's context.
-class rebalancing {
+class WSPROXY_EXPORT rebalancing {
  public:
   /// Throws std::invalid_argument naming the member that is out of range.
   rebalancing(asio::any_io_executor executor, upstream of, std::vector<session_registry> sessions,

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -50,7 +51,7 @@ struct drain_options {
 
 /// A weak handle on a tunnel: it keeps nothing open, may be copied, and every member may be called from
 /// any thread at any time, also after the tunnel has ended (then nothing happens).
-class session_handle {
+class WSPROXY_EXPORT session_handle {
  public:
   session_handle() = default;
   explicit session_handle(std::shared_ptr<detail::session_record> record) : record_(std::move(record)) {}

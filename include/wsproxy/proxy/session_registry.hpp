@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/session.hpp>
 
 namespace wsproxy {
@@ -34,7 +35,7 @@ struct drain_progress {
 };
 
 /// A drain under way, to watch. Copies watch the same one; members may be called from any thread.
-class drain_watch {
+class WSPROXY_EXPORT drain_watch {
  public:
   drain_watch() = default;
   explicit drain_watch(std::shared_ptr<const detail::drain_count> count) : count_(std::move(count)) {}
@@ -47,7 +48,7 @@ class drain_watch {
 /// The tunnels of the exchanges that were given this registry. Copies share one. Every member may be called from
 /// any thread, also from a session's callbacks; a short lock is held when a tunnel begins or ends and while these
 /// members look, never while bytes pass, and never while a function of the caller's runs.
-class session_registry {
+class WSPROXY_EXPORT session_registry {
  public:
   using predicate = std::function<bool(const session_handle&)>;
 

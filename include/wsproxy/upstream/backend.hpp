@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 
 namespace wsproxy {
@@ -17,7 +18,7 @@ struct backend_list;
 }
 
 /// Where a backend listens.
-struct address {
+struct WSPROXY_EXPORT address {
   enum class family { ip, unix_socket, name } kind = family::name;
   std::string host;        ///< "10.0.0.1", "::1", "backend.internal", or a socket's path
   std::uint16_t port = 0;  ///< not for unix_socket
@@ -55,7 +56,7 @@ struct backend_options {
 /// A backend's live object. Shared: it survives every reconfiguration that keeps its name and address,
 /// so that its counters do. Counters may be read from any thread. What is configured of it (weight, limits)
 /// may change meanwhile and belongs to the upstream's list.
-class backend {
+class WSPROXY_EXPORT backend {
  public:
   backend(std::string name, address at);
 

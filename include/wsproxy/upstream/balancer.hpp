@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
@@ -118,7 +119,7 @@ class pick_request {
 
 /// A balancing method. Called by its upstream under that upstream's lock: `pick` needs no lock of its
 /// own, must not block, and must not call back into the upstream. One object serves one upstream.
-class balancer {
+class WSPROXY_EXPORT balancer {
  public:
   virtual ~balancer() = default;
   /// The index of the backend to use; it must be usable. Nothing (or an index that is not usable):
@@ -132,6 +133,6 @@ class balancer {
 };
 
 /// A balancer from a function `optional<size_t>(pick_request&)`. Throws std::invalid_argument if it is empty.
-std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
+WSPROXY_EXPORT std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
 
 }  // namespace wsproxy

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -11,7 +12,7 @@ namespace wsproxy {
 
 /// The numbers kept per backend, most of them nginx's. Guarded by the upstream's lock; `now` is an argument.
 /// The failure window counts in whole seconds, as nginx's ngx_time() does.
-struct health {
+struct WSPROXY_EXPORT health {
   /// A weight of 1, where parts of it count. (Weights have 32 bits, and are multiplied with numbers of
   /// tunnels.)
   static constexpr std::int64_t whole = 256;

@@ -21,6 +21,7 @@
 #include <span>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -45,7 +46,7 @@ struct rebalance_options {
 /// nobody is above that; when the newcomer has its fair share, or no longer accepts; or when as many were
 /// moved as the worst method needs to fill the newcomer (the surplus times the number of backends), so that a
 /// method that never will is not served for ever.
-class rebalancer {
+class WSPROXY_EXPORT rebalancer {
  public:
   /// A backend as it stands.
   struct load {

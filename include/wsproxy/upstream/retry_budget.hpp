@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 
 namespace wsproxy {
@@ -22,7 +23,7 @@ struct retry_budget_options {
 };
 
 /// Two counters that decay. No clock, no lock: time is an argument, and one that runs backwards stands still.
-class retry_budget {
+class WSPROXY_EXPORT retry_budget {
  public:
   /// Throws std::invalid_argument if a member is negative or no number, or half_life is zero.
   explicit retry_budget(const retry_budget_options& options = {});

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -13,7 +14,7 @@ namespace wsproxy {
 /// With long connections: it counts arrivals, so it is even only while tunnels live about equally long, and a
 /// backend that comes back stays behind the others for as long as their tunnels live.
 /// [nginx: no directive; ngx_http_upstream_get_peer]
-std::shared_ptr<balancer> round_robin();
+WSPROXY_EXPORT std::shared_ptr<balancer> round_robin();
 
 namespace detail {
 /// One step among the candidates, a range of indices; nothing if it is empty.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/backend.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 #include <wsproxy/upstream/retry_budget.hpp>
@@ -21,7 +22,7 @@ namespace detail { struct upstream_state; }
 
 /// One tunnel or request on one backend, counted for as long as this lives. Move-only; may die on
 /// any thread. An outcome is told once, as soon as it is known: at the accepted 101, not at the end.
-class lease {
+class WSPROXY_EXPORT lease {
  public:
   lease() = default;
   lease(lease&& other) noexcept = default;
@@ -100,7 +101,7 @@ struct backend_status {
 
 /// A cheap shared handle; copies are the same upstream. Every member may be called from any thread;
 /// a short lock is held while a balancer picks. Live leases notice no change of the list.
-class upstream {
+class WSPROXY_EXPORT upstream {
  public:
   /// Throws std::invalid_argument: no primary backends, a weight of 0, an address that cannot be read,
   /// a backup or slow_start where the method has none, options out of range.

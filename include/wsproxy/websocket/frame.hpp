@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/fields.hpp>
 
 namespace wsproxy {
@@ -30,11 +31,11 @@ enum class frame_sender : std::uint8_t { client, server };
 
 /// The reserved bits that the extensions of an accepted handshake give a meaning:
 /// RSV1 for permessage-deflate (RFC 7692), all three where another extension was agreed on.
-std::uint8_t negotiated_rsv(const fields& switching_response) noexcept;
+WSPROXY_EXPORT std::uint8_t negotiated_rsv(const fields& switching_response) noexcept;
 
 /// Follows the frames of one direction through its bytes, in whatever pieces they come. It reads
 /// headers only; payload is counted, never touched. No allocation, no I/O.
-class frame_tracker {
+class WSPROXY_EXPORT frame_tracker {
  public:
   enum class event : std::uint8_t {
     none,     ///< the input is used up
@@ -98,13 +99,13 @@ struct control_frame {
 
 /// A control frame; `mask` is applied where the sender is a client.
 /// Payload beyond 125 bytes is cut off.
-control_frame make_control(opcode, std::string_view payload, frame_sender, std::uint32_t mask) noexcept;
+WSPROXY_EXPORT control_frame make_control(opcode, std::string_view payload, frame_sender, std::uint32_t mask) noexcept;
 /// The rule of sections 5.5.1 and 7.4 that a Close frame's payload (unmasked) breaks, in words; empty if
 /// none: half a code, a code that must not be sent, or a reason that is not UTF-8.
-std::string_view close_violation(std::string_view payload) noexcept;
+WSPROXY_EXPORT std::string_view close_violation(std::string_view payload) noexcept;
 /// A Close frame (section 5.5.1). Code 0: without a body. The reason is cut to 123 bytes, at a UTF-8
 /// boundary.
-control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender,
+WSPROXY_EXPORT control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender,
                          std::uint32_t mask) noexcept;
 
 }  // namespace wsproxy
