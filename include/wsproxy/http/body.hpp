@@ -14,7 +14,13 @@ namespace wsproxy {
 
 /// How a message's body is delimited.
 struct body_framing {
-  enum class kind { none, length, chunked, until_close } how = kind::none;
+  /// The ways there are.
+  enum class kind {
+    none,         ///< there is no body
+    length,       ///< so many bytes: Content-Length
+    chunked,      ///< chunks, the last of which is empty: Transfer-Encoding
+    until_close,  ///< all until the connection ends; responses only
+  } how = kind::none;  ///< the one that holds
   std::uint64_t length = 0;  ///< for kind::length
 
   bool operator==(const body_framing&) const = default;
@@ -32,8 +38,10 @@ WSPROXY_EXPORT body_framing response_framing(const response_head&, std::string_v
 /// views into the input, chunk headers stripped. A machine without I/O.
 class WSPROXY_EXPORT body_reader {
  public:
+  /// For one body, which is delimited so.
   explicit body_reader(body_framing = {});
 
+  /// What became of one piece of input.
   struct step {
     std::size_t consumed = 0;    ///< input bytes used up, data and framing
     std::string_view data{};     ///< body bytes among them, a view into the input
@@ -44,6 +52,7 @@ class WSPROXY_EXPORT body_reader {
   step feed(std::string_view input);
   /// The connection ended: completes a body that is delimited so, else errc::body_truncated.
   std::error_code end_of_input();
+  /// The body is whole; a body of none is from the beginning. What follows belongs to the next message.
   bool done() const noexcept { return done_; }
   /// Body bytes seen so far, without framing.
   std::uint64_t size() const noexcept { return size_; }

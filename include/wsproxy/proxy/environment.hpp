@@ -43,6 +43,7 @@ class WSPROXY_EXPORT timer {
 class WSPROXY_EXPORT environment {
  public:
   virtual ~environment() = default;
+  /// The time; never runs backwards. Thread-safe.
   virtual time_point now() noexcept = 0;
   /// Calls `t.expired()` once, at or soon after `at`. Arming again moves it. Thread-safe.
   virtual void arm(timer& t, time_point at) = 0;

@@ -31,6 +31,7 @@ struct drain_progress {
   std::size_t matched = 0;  ///< sessions it was for
   std::size_t drained = 0;  ///< of these, ended by its Close, in time
   std::size_t ended = 0;    ///< ended otherwise: by themselves, or cut by the deadline
+  /// Those that are still open.
   std::size_t left() const noexcept { return matched - drained - ended; }
 };
 
@@ -38,7 +39,9 @@ struct drain_progress {
 class WSPROXY_EXPORT drain_watch {
  public:
   drain_watch() = default;
+  /// For the library, which makes them.
   explicit drain_watch(std::shared_ptr<const detail::drain_count> count) : count_(std::move(count)) {}
+  /// How far it has come by now; all zero for an empty watch.
   drain_progress progress() const noexcept;
 
  private:
@@ -50,15 +53,18 @@ class WSPROXY_EXPORT drain_watch {
 /// members look, never while bytes pass, and never while a function of the caller's runs.
 class WSPROXY_EXPORT session_registry {
  public:
+  /// Chooses sessions. Called once for each, without a lock.
   using predicate = std::function<bool(const session_handle&)>;
 
   session_registry();
 
+  /// How many are alive now.
   std::size_t count() const noexcept;
   /// An empty handle if there is none alive with that id.
   session_handle find(std::uint64_t id) const;
   /// Those alive now, the oldest first.
   std::vector<session_handle> sessions() const;
+  /// Calls `f` for each of them.
   template <std::invocable<const session_handle&> F> void for_each(F&& f) const {
     for (const auto& each : sessions()) f(each);
   }

@@ -19,7 +19,12 @@ struct backend_list;
 
 /// Where a backend listens.
 struct WSPROXY_EXPORT address {
-  enum class family { ip, unix_socket, name } kind = family::name;
+  /// What `host` is.
+  enum class family {
+    ip,           ///< an IPv4 or IPv6 address
+    unix_socket,  ///< a path
+    name,         ///< a host name, which is looked up at every dial
+  } kind = family::name;  ///< which
   std::string host;        ///< "10.0.0.1", "::1", "backend.internal", or a socket's path
   std::uint16_t port = 0;  ///< not for unix_socket
 
@@ -58,15 +63,18 @@ struct backend_options {
 /// may change meanwhile and belongs to the upstream's list.
 class WSPROXY_EXPORT backend {
  public:
+  /// For an upstream, which makes its own.
   backend(std::string name, address at);
 
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return name_; }               ///< backend_options::name
+  /// Where it is dialed.
   const wsproxy::address& address() const noexcept { return address_; }
 
   /// Leases alive now: exchanges and tunnels.
   std::uint32_t active() const noexcept { return active_.load(std::memory_order_relaxed); }
-  /// Leases ever given, and those reported as failed.
+  /// Leases ever given.
   std::uint64_t picked() const noexcept { return picked_.load(std::memory_order_relaxed); }
+  /// Of these, reported as failed.
   std::uint64_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
 
  private:

@@ -27,6 +27,7 @@
 
 namespace wsproxy {
 
+/// How fast, and from when on.
 struct rebalance_options {
   /// Tunnels moved per second at most; may be less than one. Zero: none ever.
   double rate = 0;
@@ -50,7 +51,7 @@ class WSPROXY_EXPORT rebalancer {
  public:
   /// A backend as it stands.
   struct load {
-    std::shared_ptr<const backend> which;
+    std::shared_ptr<const backend> which;  ///< compared by its object
     std::uint32_t tunnels = 0;  ///< without those that were told to go and are not gone yet
     double weight = 1;          ///< as configured
     double climbed = 1;         ///< how much of the weight it has now: less than 1 while slow_start lasts
@@ -58,8 +59,8 @@ class WSPROXY_EXPORT rebalancer {
   };
   /// So many of its tunnels are to go now.
   struct move {
-    std::shared_ptr<const backend> from;
-    std::uint32_t tunnels = 0;
+    std::shared_ptr<const backend> from;  ///< one of those given to tick()
+    std::uint32_t tunnels = 0;            ///< at least one
     bool operator==(const move&) const = default;
   };
 

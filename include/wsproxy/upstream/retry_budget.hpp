@@ -30,6 +30,7 @@ class WSPROXY_EXPORT retry_budget {
 
   /// One more retry would stay within the budget.
   bool allows_retry(time_point now) noexcept;
+  /// Tells of an attempt, the first ones of requests too: the budget is a part of all.
   void count_attempt(bool is_retry, time_point now) noexcept;
 
  private:

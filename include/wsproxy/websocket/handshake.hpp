@@ -51,13 +51,14 @@ WSPROXY_EXPORT request_head make_upstream_request(const request_head& in, reques
 
 /// What an upstream's response head means for a request.
 struct response_verdict {
+  /// The four things that it can mean.
   enum class kind {
     switched,  ///< a 101 that keeps every rule: the connection is a WebSocket now
     interim,   ///< 1xx other than 101: pass it on and read the next head
     final,     ///< an ordinary response
     broken,    ///< `error` says which rule; counts as nginx's invalid_header
-  } is = kind::broken;
-  std::error_code error{};
+  } is = kind::broken;      ///< which
+  std::error_code error{};  ///< of kind::broken: the rule
 };
 
 /// Checks a response head against the request that was sent upstream: exactly 101, one Upgrade

@@ -17,8 +17,9 @@ enum class request_kind {
   refused,    ///< wants a WebSocket, and breaks a rule: answer with the error's status
 };
 
+/// What detect_upgrade found.
 struct upgrade_verdict {
-  request_kind kind = request_kind::plain;
+  request_kind kind = request_kind::plain;  ///< how to go on
   std::error_code error{};  ///< for refused: the rule; `status_for(error)` is its status
 };
 
