@@ -167,7 +167,6 @@ std::string_view to_string(stage at) noexcept {
   case stage::connect: return "connect";
   case stage::handshake: return "handshake";
   case stage::response: return "response";
-  case stage::body: return "body";
   case stage::tunnel: return "tunnel";
   }
   return "unknown";

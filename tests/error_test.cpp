@@ -125,7 +125,6 @@ TEST_CASE("stages, sides and causes are printed by their names") {
   CHECK(to_string(stage::connect) == "connect");
   CHECK(to_string(stage::handshake) == "handshake");
   CHECK(to_string(stage::response) == "response");
-  CHECK(to_string(stage::body) == "body");
   CHECK(to_string(stage::tunnel) == "tunnel");
   CHECK(to_string(side::none) == "none");
   CHECK(to_string(side::downstream) == "downstream");

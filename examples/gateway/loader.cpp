@@ -318,13 +318,14 @@ void make_listeners(draft& all) {
   for (auto& listener : all.config.listeners)
     for (auto& hosts : listener.hosts) hosts.reception = make_reception(hosts.fallback()->here.set);
   // Unix sockets last: not every thread listens there, and the others' numbers must be the same in all threads.
-  std::ranges::stable_partition(all.config.listeners, [](const listener& l) { return !l.address.starts_with("unix:"); });
+  std::stable_partition(all.config.listeners.begin(), all.config.listeners.end(),
+                        [](const listener& l) { return !l.address.starts_with("unix:"); });
 }
 
 /// nginx looks at names only where there is a choice.
 void check_doubtful_names(draft& all, const listener& where, const virtual_hosts& hosts) {
   for (const auto& [server, name] : all.doubtful_names) {
-    if (std::ranges::none_of(hosts.servers, [&](const auto& one) { return one.first == server; })) continue;
+    if (std::ranges::none_of(hosts.servers, [server = server](const auto& one) { return one.first == server; })) continue;
     if (hosts.servers.size() > 1)
       all.report.error(name.at, "invalid server name or wildcard \"" + name.text + "\" on " + where.address);
     else

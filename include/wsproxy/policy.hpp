@@ -11,8 +11,11 @@
 #include <string>
 #include <vector>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy {
 
+/// A span of time in all that is configured: milliseconds.
 using duration = std::chrono::milliseconds;
 /// Time points are an argument everywhere below `proxy/`; nothing there reads a clock.
 using time_point = std::chrono::steady_clock::time_point;
@@ -100,29 +103,30 @@ struct limits {
 
 /// All that a tunnel is told when it begins.
 struct tunnel_policy {
-  wsproxy::timeouts timeouts{};
-  wsproxy::heartbeat heartbeat{};
-  wsproxy::frames frames = wsproxy::frames::observe;
-  wsproxy::limits limits{};
-  wsproxy::slow_consumer slow_consumer{};
+  wsproxy::timeouts timeouts{};            ///< when what does not happen ends it
+  wsproxy::heartbeat heartbeat{};          ///< pings of ours
+  wsproxy::frames frames = wsproxy::frames::observe;  ///< how much is looked at
+  wsproxy::limits limits{};                ///< how much may pass
+  wsproxy::slow_consumer slow_consumer{};  ///< when a side that takes too little is given up
 };
 
 /// When another backend is asked. [proxy_next_upstream and its family]
 struct retry {
+  /// What another backend is asked for, a bit each.
   enum condition : unsigned {
     error = 1u << 0,           ///< refused, reset, or closed before a head
     timeout = 1u << 1,         ///< connect or response timed out before a head
     invalid_header = 1u << 2,  ///< the answer is no response, or a 101 that fails its check
-    http_500 = 1u << 3,
-    http_502 = 1u << 4,
-    http_503 = 1u << 5,
-    http_504 = 1u << 6,
-    http_403 = 1u << 7,
-    http_404 = 1u << 8,
-    http_429 = 1u << 9,
+    http_500 = 1u << 3,        ///< this status, and so on: the answer is not relayed if another backend is left
+    http_502 = 1u << 4,        ///< status 502
+    http_503 = 1u << 5,        ///< status 503
+    http_504 = 1u << 6,        ///< status 504
+    http_403 = 1u << 7,        ///< status 403
+    http_404 = 1u << 8,        ///< status 404
+    http_429 = 1u << 9,        ///< status 429
     non_idempotent = 1u << 10,  ///< also POST, LOCK and PATCH once their request was sent
   };
-  unsigned on = error | timeout;
+  unsigned on = error | timeout;    ///< bits of `condition`; zero: one attempt and no more
   unsigned tries = 0;               ///< attempts at most; zero: as many as there are backends
   duration within = duration::zero();  ///< no new attempt later than this after the first
 
@@ -143,8 +147,10 @@ struct upgrade_policy {
 };
 
 /// Throws std::invalid_argument naming the member that is negative or out of range.
-void validate(const timeouts&);
-void validate(const heartbeat&);
-void validate(const slow_consumer&);
+WSPROXY_EXPORT void validate(const timeouts&);
+/// The same of a heartbeat.
+WSPROXY_EXPORT void validate(const heartbeat&);
+/// The same of a slow_consumer.
+WSPROXY_EXPORT void validate(const slow_consumer&);
 
 }  // namespace wsproxy

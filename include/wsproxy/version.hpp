@@ -3,9 +3,12 @@
 
 #include <string_view>
 
+#include <wsproxy/export.hpp>
+
+/// All of the library. What is in `detail` is for its own headers.
 namespace wsproxy {
 
-// The version of the library that is linked, as "major.minor.patch".
-std::string_view version() noexcept;
+/// The version of the library that is linked, as "major.minor.patch".
+WSPROXY_EXPORT std::string_view version() noexcept;
 
 }  // namespace wsproxy

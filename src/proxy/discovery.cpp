@@ -178,7 +178,7 @@ class resolving::state final : public detail::wakeable {
     }
     // Name servers change the order from answer to answer, which is no change.
     std::ranges::sort(found);
-    found.erase(std::ranges::unique(found).begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
     if (found == which.known) return;
     which.known = std::move(found);
     publish();

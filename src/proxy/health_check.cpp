@@ -60,6 +60,7 @@ class health_checker::state final : public detail::wakeable {
 
  private:
   struct running {
+    explicit running(std::shared_ptr<backend> of) : which(std::move(of)) {}
     std::shared_ptr<backend> which;
     asio::cancellation_signal stop{};
   };

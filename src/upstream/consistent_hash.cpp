@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -117,7 +116,7 @@ class ketama final : public balancer {
 template <class Fits>
 std::optional<std::size_t> step_among(pick_request& request, const std::vector<std::size_t>& group,
                                       Fits fits) {
-  return detail::smooth_step(request, group | std::views::filter(fits));
+  return detail::smooth_step(request, group, fits);
 }
 
 std::optional<std::size_t> ketama::pick(pick_request& request) {
@@ -162,6 +161,13 @@ std::optional<std::size_t> bounded_ketama::pick(pick_request& request) {
   return walk(request, usable);
 }
 
+template <class Fits>
+bool none_fits(const pick_request& request, Fits fits) {
+  for (std::size_t i = 0; i != request.size(); ++i)
+    if (fits(i)) return false;
+  return true;
+}
+
 /// Along the ring from the key's point, in every attempt: backends that were tried do not fit. The walk ends
 /// soon where many fit. So that it does not go round for nothing where none does, that is asked on the way.
 template <class Fits>
@@ -169,7 +175,7 @@ std::optional<std::size_t> bounded_ketama::walk(pick_request& request, Fits fits
   constexpr std::size_t patience = 64;
   const auto first = ring_.first_of(request.hash_key);
   for (std::size_t i = 0; i != ring_.size(); ++i) {
-    if (i == patience && std::ranges::none_of(std::views::iota(std::size_t{0}, request.size()), fits)) break;
+    if (i == patience && none_fits(request, fits)) break;
     if (const auto chosen = step_among(request, ring_.at(first + i), fits)) return chosen;
   }
   return std::nullopt;
@@ -190,8 +196,8 @@ void ring::rebuild(const pick_request& request) {
   }
   // Where two names collide the one configured first keeps the point, as with nginx on glibc.
   std::ranges::stable_sort(points_, {}, &point::hash);
-  const auto rest = std::ranges::unique(points_, {}, &point::hash);
-  points_.erase(rest.begin(), rest.end());
+  const auto same = [](const point& a, const point& b) { return a.hash == b.hash; };
+  points_.erase(std::unique(points_.begin(), points_.end(), same), points_.end());
   version_ = request.version;
 }
 

@@ -127,7 +127,7 @@ TEST_CASE("A request's body goes up as it came, in what was read with the head a
   const auto body = sample(20'000);
   const bool chunks = GENERATE(false, true);
   for (const auto streams : every_tier) {
-    for (const std::size_t early : {0, 1, 9'000, 20'000}) {
+    for (const std::size_t early : {0u, 1u, 9'000u, 20'000u}) {
       CAPTURE(static_cast<int>(streams), early, chunks);
       bench b;
       b.streams = streams;

@@ -118,7 +118,7 @@ TEST_CASE("a fragmented message, with a ping inside it, is one message") {
 TEST_CASE("pieces do not change what a tracker tells") {
   for (const auto sender : {client, server}) {
     std::string text;
-    for (const std::size_t size : {0, 1, 125, 126, 127, 0}) {
+    for (const std::size_t size : {0u, 1u, 125u, 126u, 127u, 0u}) {
       sample frame{.code = opcode::binary, .payload = std::string(size, 'p')};
       if (sender == client) frame.mask = 0x01020304;
       text += frame.raw();

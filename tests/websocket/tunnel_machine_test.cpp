@@ -27,10 +27,6 @@ constexpr std::size_t index(side s) {
 constexpr frame_sender sender_of(side s) {
   return s == down ? frame_sender::client : frame_sender::server;
 }
-/// Who our frames toward that side pretend to be.
-constexpr frame_sender sender_to(side s) {
-  return sender_of(opposite(s));
-}
 
 std::string raw(side from, opcode code, std::string payload = {}, bool fin = true) {
   const auto mask = from == down ? std::optional<std::uint32_t>(0x1a2b3c4d) : std::nullopt;

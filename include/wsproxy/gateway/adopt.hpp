@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
@@ -50,8 +51,8 @@ class descriptor {
   /// true the connection can carry another request, whose first bytes may be in `result.leftover`.
   static descriptor lent(int number) noexcept { return {number, true}; }
 
-  int number() const noexcept { return number_; }
-  bool is_lent() const noexcept { return lent_; }
+  int number() const noexcept { return number_; }  ///< the file descriptor
+  bool is_lent() const noexcept { return lent_; }  ///< whose it is afterwards
 
  private:
   descriptor(int number, bool lent) noexcept : number_(number), lent_(lent) {}
@@ -62,16 +63,17 @@ class descriptor {
 /// A request that the host has not read, or not to the end of its head.
 struct unread_request {
   std::string received{};  ///< all that was read from the connection; often nothing
-  head_limits limits{};
+  head_limits limits{};    ///< of its head
   /// How to treat it: everything but `head` and `early`. The timer is its route's timeouts::client_head.
   exchange what{};
 };
 
 /// An adopted connection, seen from outside. It keeps nothing open, may be copied, and every member may be
 /// called from any thread at any time, also after the end (then nothing happens).
-class adoption {
+class WSPROXY_EXPORT adoption {
  public:
   adoption() = default;
+  /// For the library, which makes them.
   explicit adoption(std::shared_ptr<detail::adoption_state> state) noexcept : state_(std::move(state)) {}
 
   /// The tunnel; an empty handle before its 101, and where there is none.
@@ -85,16 +87,18 @@ class adoption {
 
 /// A verified 101 that waits for its client's side, in the pool whose `handshake` made it. Move-only; counts
 /// on its backend while it lives; may be destroyed on any thread, which closes the connection to the backend.
-class ready_tunnel {
+class WSPROXY_EXPORT ready_tunnel {
  public:
+  /// For the library, which makes them.
   explicit ready_tunnel(std::unique_ptr<detail::ready_state> state) noexcept;
-  ready_tunnel(ready_tunnel&&) noexcept;
-  ready_tunnel& operator=(ready_tunnel&&) noexcept;
+  ready_tunnel(ready_tunnel&&) noexcept;             ///< the other can only be assigned to or destroyed
+  ready_tunnel& operator=(ready_tunnel&&) noexcept;  ///< the same; closes what this one was
   ~ready_tunnel();
 
   /// The 101 that a host is to send to its client, hop-by-hop fields as they must be: Connection, Upgrade,
   /// Sec-WebSocket-Accept, -Protocol and -Extensions, and what else the backend sent.
   const response_head& response() const noexcept;
+  /// Which backend accepted.
   std::shared_ptr<const wsproxy::backend> backend() const noexcept;
 
  private:
@@ -107,7 +111,7 @@ class ready_tunnel {
 struct ready_result {
   /// `status` is what to answer the client with, where nothing was accepted.
   forward_result result{};
-  std::optional<ready_tunnel> accepted{};
+  std::optional<ready_tunnel> accepted{};  ///< a verified 101
   /// The head of any other final answer; its body has not been read.
   std::optional<response_head> answer{};
 };
@@ -118,7 +122,7 @@ struct ready_result {
 /// Every member may be called from any thread, but `drain` and the destructor from no callback. Callbacks run
 /// on the thread that has the connection; they must not block or throw, and may call every other member. Each
 /// is called exactly once, never inside the call that it was given to, whatever happens.
-class worker_pool {
+class WSPROXY_EXPORT worker_pool {
  public:
   /// Zero threads: one for each processor. Throws std::system_error if one cannot be started.
   explicit worker_pool(unsigned threads = 0);
@@ -127,6 +131,7 @@ class worker_pool {
   /// Ends what is left as `stop` does, and returns when every callback has returned.
   ~worker_pool();
 
+  /// How many it has.
   unsigned threads() const noexcept;
   /// Connections and handshakes whose callback has not returned.
   std::size_t live() const noexcept;

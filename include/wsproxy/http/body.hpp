@@ -7,13 +7,20 @@
 #include <string_view>
 #include <system_error>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 
 namespace wsproxy {
 
 /// How a message's body is delimited.
 struct body_framing {
-  enum class kind { none, length, chunked, until_close } how = kind::none;
+  /// The ways there are.
+  enum class kind {
+    none,         ///< there is no body
+    length,       ///< so many bytes: Content-Length
+    chunked,      ///< chunks, the last of which is empty: Transfer-Encoding
+    until_close,  ///< all until the connection ends; responses only
+  } how = kind::none;  ///< the one that holds
   std::uint64_t length = 0;  ///< for kind::length
 
   bool operator==(const body_framing&) const = default;
@@ -21,18 +28,20 @@ struct body_framing {
 
 /// The framing of a request's body (section 6.3). `error` for lengths and codings that are refused;
 /// never until_close. `Content-Length: 0` is a length, so that it can be passed on.
-body_framing request_framing(const request_head&, std::error_code& error);
+WSPROXY_EXPORT body_framing request_framing(const request_head&, std::error_code& error);
 
 /// The framing of the response to a request with this method (section 6.3): none for HEAD,
 /// 1xx, 204 and 304; an answer that frames itself in two ways is an error (errc::bad_response).
-body_framing response_framing(const response_head&, std::string_view method, std::error_code& error);
+WSPROXY_EXPORT body_framing response_framing(const response_head&, std::string_view method, std::error_code& error);
 
 /// Follows a body through the bytes of a connection and finds its end; the data come out as
 /// views into the input, chunk headers stripped. A machine without I/O.
-class body_reader {
+class WSPROXY_EXPORT body_reader {
  public:
+  /// For one body, which is delimited so.
   explicit body_reader(body_framing = {});
 
+  /// What became of one piece of input.
   struct step {
     std::size_t consumed = 0;    ///< input bytes used up, data and framing
     std::string_view data{};     ///< body bytes among them, a view into the input
@@ -43,6 +52,7 @@ class body_reader {
   step feed(std::string_view input);
   /// The connection ended: completes a body that is delimited so, else errc::body_truncated.
   std::error_code end_of_input();
+  /// The body is whole; a body of none is from the beginning. What follows belongs to the next message.
   bool done() const noexcept { return done_; }
   /// Body bytes seen so far, without framing.
   std::uint64_t size() const noexcept { return size_; }
@@ -70,8 +80,8 @@ class body_reader {
 
 /// The bytes around one piece of data in a chunked body: `<hex size>CRLF` … `CRLF`.
 /// Writes the size line to `out` and returns its length (at most 18).
-std::size_t chunk_header(std::uint64_t size, char* out) noexcept;
+WSPROXY_EXPORT std::size_t chunk_header(std::uint64_t size, char* out) noexcept;
 /// The last chunk with its trailer section, if any.
-std::string last_chunk(const fields& trailers = {});
+WSPROXY_EXPORT std::string last_chunk(const fields& trailers = {});
 
 }  // namespace wsproxy

@@ -10,27 +10,30 @@
 #include <string_view>
 #include <vector>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy {
 
 /// One field line (RFC 9110 section 5). The views are valid until the `fields` they come from changes.
 struct field {
-  std::string_view name;
-  std::string_view value;
+  std::string_view name;   ///< as received; compare it with iequals()
+  std::string_view value;  ///< without surrounding space and tab
 };
 
 /// Equality of field names and tokens: ASCII, without case.
-bool iequals(std::string_view a, std::string_view b) noexcept;
+WSPROXY_EXPORT bool iequals(std::string_view a, std::string_view b) noexcept;
 
 /// Without leading and trailing space and tab (RFC 9110 section 5.6.3, OWS).
-std::string_view trim(std::string_view) noexcept;
+WSPROXY_EXPORT std::string_view trim(std::string_view) noexcept;
 
 /// True for one or more token characters (RFC 9110 section 5.6.2).
-bool is_token(std::string_view) noexcept;
+WSPROXY_EXPORT bool is_token(std::string_view) noexcept;
 
 /// An ordered multimap of field lines. Names compare without case; names, values and
 /// order are kept byte for byte. One allocation for the text, one for the index.
-class fields {
+class WSPROXY_EXPORT fields {
  public:
+  /// A forward iterator, which gives a `field` by value. Any change of the fields makes it invalid.
   class const_iterator {
    public:
     using iterator_category = std::forward_iterator_tag;
@@ -50,6 +53,7 @@ class fields {
   };
 
   fields() = default;
+  /// These lines, in this order.
   fields(std::initializer_list<field> lines) { for (const auto& line : lines) add(line.name, line.value); }
 
   /// Appends a line. The value is stored without surrounding space and tab.
@@ -61,19 +65,24 @@ class fields {
   std::size_t erase(std::string_view name);
   /// Removes the lines for which `test(field)` is true.
   template <class Test> void erase_if(Test test);
+  /// Removes every line; keeps the memory.
   void clear() noexcept;
+  /// Makes room for so many lines with so many bytes of names and values in all.
   void reserve(std::size_t lines, std::size_t bytes);
 
+  /// How many lines there are.
   std::size_t size() const noexcept { return lines_.size(); }
-  bool empty() const noexcept { return lines_.empty(); }
+  bool empty() const noexcept { return lines_.empty(); }  ///< there is no line
+  /// The line at this place, which must be less than size().
   field operator[](std::size_t at) const noexcept;
-  const_iterator begin() const noexcept { return {this, 0}; }
-  const_iterator end() const noexcept { return {this, lines_.size()}; }
+  const_iterator begin() const noexcept { return {this, 0}; }            ///< the first line
+  const_iterator end() const noexcept { return {this, lines_.size()}; }  ///< behind the last
 
   /// The first line's value; nothing if there is none.
   std::optional<std::string_view> find(std::string_view name) const noexcept;
   /// The first line's value, or an empty view.
   std::string_view value_or_empty(std::string_view name) const noexcept { return find(name).value_or(std::string_view{}); }
+  /// How many lines have this name.
   std::size_t count(std::string_view name) const noexcept;
   /// All values of that name, joined by ", " (RFC 9110 section 5.3); empty if there is none.
   std::string joined(std::string_view name) const;

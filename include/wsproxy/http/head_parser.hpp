@@ -12,10 +12,12 @@
 #include <system_error>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 
 namespace wsproxy {
 
+/// How large a head may be. What is larger is refused, with the status in parentheses.
 struct head_limits {
   /// The start line (414), or one field line (400), in bytes with its line ending. [large_client_header_buffers' size]
   std::size_t line_bytes = 8 * 1024;
@@ -31,15 +33,21 @@ struct head_limits {
 };
 
 /// Parses one head at a time. Not thread-safe; movable.
-class head_parser {
+class WSPROXY_EXPORT head_parser {
  public:
-  enum class kind { request, response };
+  /// Whose heads it parses.
+  enum class kind {
+    request,   ///< a client's
+    response,  ///< an upstream's
+  };
 
+  /// For heads of one kind, within these limits.
   explicit head_parser(kind, const head_limits& = {});
-  head_parser(head_parser&&) noexcept;
-  head_parser& operator=(head_parser&&) noexcept;
+  head_parser(head_parser&&) noexcept;             ///< the other can only be assigned to or destroyed
+  head_parser& operator=(head_parser&&) noexcept;  ///< the same
   ~head_parser();
 
+  /// What became of one piece of input.
   struct outcome {
     std::size_t consumed = 0;  ///< bytes of the input that belong to the head
     bool done = false;         ///< the blank line was reached
@@ -57,7 +65,7 @@ class head_parser {
 
   /// The parsed head, once `done`. The parser is ready for the next head afterwards.
   request_head take_request();
-  response_head take_response();
+  response_head take_response();  ///< the same, of kind::response
 
  private:
   struct impl;
@@ -68,6 +76,6 @@ class head_parser {
 /// (or none in HTTP/1.0), body framing that cannot be read in two ways, a method and target
 /// we forward, nothing that serialize() would throw for. The head parser does not call it; the
 /// engine does, on every exchange. An absolute-form target must name the same host as Host does.
-std::error_code check_request(const request_head&);
+WSPROXY_EXPORT std::error_code check_request(const request_head&);
 
 }  // namespace wsproxy

@@ -28,7 +28,7 @@ template <class D> concept dialer = requires(D& d, const address& to, asio::any_
 /// addresses are tried in order; the time limit is the caller's (timeouts::connect covers all of it).
 class socket_dialer {
  public:
-  using stream_type = upstream_socket;
+  using stream_type = upstream_socket;  ///< what it makes
 
   /// Completion signature: void(std::error_code, upstream_socket). Any cancellation type ends it.
   template <asio::completion_token_for<void(std::error_code, upstream_socket)> Token>

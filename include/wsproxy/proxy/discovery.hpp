@@ -21,6 +21,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/address.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/session.hpp>
@@ -32,11 +33,12 @@ namespace wsproxy {
 
 /// What becomes of the live tunnels of a backend that has left the list.
 struct removal {
+  /// The ways there are.
   enum class kind {
     keep,   ///< they live on, and end as all others do
     drain,  ///< each gets a Close at a frame boundary, as `how` says
     close,  ///< all at once: a Close where a frame boundary allows it now, and the end
-  } tunnels = kind::keep;
+  } tunnels = kind::keep;  ///< the one that is chosen
   /// Where they are: gateway::sessions() of every gateway that forwards to this upstream, or your own.
   std::vector<session_registry> sessions{};
   /// Of drain; code and reason also of close. 1012 is "service restart": clients may come again at once.
@@ -45,10 +47,10 @@ struct removal {
 
 /// upstream::set_backends, and then ends the tunnels of those that are gone, as `then` says. Any thread. A handshake
 /// with a removed backend that is under way is let be, and so is the tunnel that it becomes.
-backend_changes replace_backends(upstream to, std::vector<backend_options> list, const removal& then);
+WSPROXY_EXPORT backend_changes replace_backends(upstream to, std::vector<backend_options> list, const removal& then);
 
 /// A source of lists. Its destructor ends it.
-class discovery {
+class WSPROXY_EXPORT discovery {
  public:
   /// Both functions may be called on any thread, at any time, also when the receiver is gone (then nothing happens);
   /// copies are the same sink.
@@ -67,6 +69,7 @@ class discovery {
 using lookup = std::function<void(const std::string& host,
                                   std::function<void(std::error_code, std::vector<asio::ip::address>)> done)>;
 
+/// How names are looked up.
 struct resolving_options {
   duration interval = std::chrono::seconds(30);  ///< from one answer to the next question, of each name by itself
   double jitter = 0.1;                           ///< plus or minus this share of it: 0 … 1
@@ -85,7 +88,7 @@ struct resolving_options {
 ///
 /// Questions and answers are handled on a strand of `executor`; looking up never blocks it. Destroy it before the
 /// executor's context.
-class resolving final : public discovery {
+class WSPROXY_EXPORT resolving final : public discovery {
  public:
   /// Throws std::invalid_argument: an address that cannot be read, an interval that is not above zero, a jitter beyond 1.
   resolving(asio::any_io_executor executor, std::vector<backend_options> names, resolving_options options = {});
@@ -97,8 +100,9 @@ class resolving final : public discovery {
   std::shared_ptr<state> state_;
 };
 
+/// What a follower does beside keeping the list.
 struct follow_options {
-  removal removed{};
+  removal removed{};  ///< what becomes of the tunnels of those that are gone
   /// After each list that changed something, on the source's thread. May destroy the follower if the source allows it.
   std::function<void(const backend_changes&)> on_change{};
   /// The source failed, or told a list that the upstream refuses; the last good list stays.
@@ -106,12 +110,12 @@ struct follow_options {
 };
 
 /// Keeps an upstream's list as a source says, for as long as it lives. No callback runs after its end.
-class follower {
+class WSPROXY_EXPORT follower {
  public:
-  /// Throws std::invalid_argument where there is no source.
+  /// Starts the source, which is the follower's from now on. Throws std::invalid_argument where there is none.
   follower(upstream to, std::unique_ptr<discovery> from, follow_options options = {});
-  follower(follower&&) noexcept = default;
-  follower& operator=(follower&& other) noexcept;
+  follower(follower&&) noexcept = default;         ///< the other follows nothing afterwards
+  follower& operator=(follower&& other) noexcept;  ///< the same; ends what this one followed
   ~follower();
 
  private:

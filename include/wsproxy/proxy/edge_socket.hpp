@@ -16,6 +16,7 @@
 #include <asio/async_result.hpp>
 #include <asio/buffer.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/stream.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -80,7 +81,7 @@ class waiter {
 };
 
 struct edge_state;
-struct edge_state_deleter {
+struct WSPROXY_EXPORT edge_state_deleter {
   void operator()(edge_state*) const noexcept;
 };
 
@@ -88,34 +89,41 @@ struct edge_state_deleter {
 
 /// A readiness_stream over a descriptor. Move-only; closes it at the end. One wait in each direction at a
 /// time. All members on the executor, which is a context that one thread runs, or a strand.
-class edge_socket {
+class WSPROXY_EXPORT edge_socket {
  public:
-  using executor_type = asio::any_io_executor;
+  using executor_type = asio::any_io_executor;  ///< as Asio names it
 
   /// Takes over a connected, or connecting, stream socket; also when it throws std::system_error (no room in
   /// the epoll set). O_NONBLOCK is neither needed nor changed.
   edge_socket(asio::any_io_executor executor, int descriptor);
   /// A closed one.
   explicit edge_socket(asio::any_io_executor executor);
-  edge_socket(edge_socket&&) noexcept = default;
-  edge_socket& operator=(edge_socket&&) noexcept = default;
+  edge_socket(edge_socket&&) noexcept = default;             ///< the other can only be assigned to or destroyed
+  edge_socket& operator=(edge_socket&&) noexcept = default;  ///< the same; closes what this one was
 
-  executor_type get_executor() const noexcept;
+  executor_type get_executor() const noexcept;  ///< as given to the constructor
   /// Takes over a descriptor in place of the present one; not if there is an error, which is returned: then it is
   /// still the caller's, and this is closed.
   std::error_code assign(int descriptor) noexcept;
   /// Gives the descriptor up without closing it; pending waits end with asio::error::operation_aborted. -1 if closed.
   int release() noexcept;
-  int native_handle() const noexcept;
+  int native_handle() const noexcept;  ///< the descriptor, which stays its own; -1 if closed
+  /// It has a descriptor.
   bool is_open() const noexcept { return native_handle() >= 0; }
 
+  // What stream_traits calls (proxy/stream.hpp).
+
+  /// `handler(std::error_code)` once there may be something to read, or asio::error::operation_aborted.
   template <class Handler> void async_wait_read(Handler handler) { wait(false, detail::waiter::of(std::move(handler))); }
+  /// The same of writing.
   template <class Handler> void async_wait_write(Handler handler) { wait(true, detail::waiter::of(std::move(handler))); }
+  /// Reads what is there, without blocking. 0 with asio::error::would_block, asio::error::eof, or another error.
   std::size_t try_read(std::span<char> into, std::error_code& ec) noexcept;
+  /// Writes what is taken at once. 0 with asio::error::would_block, or another error; raises no SIGPIPE.
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
-  void shutdown_send(std::error_code& ec) noexcept;
-  void close() noexcept;
-  void cancel() noexcept;
+  void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
+  void close() noexcept;   ///< waits end with asio::error::operation_aborted
+  void cancel() noexcept;  ///< the same, and it stays open
 
  private:
   void wait(bool to_write, detail::waiter handler);
@@ -125,7 +133,7 @@ class edge_socket {
 /// Dials as socket_dialer does, into edge_sockets.
 class edge_dialer {
  public:
-  using stream_type = edge_socket;
+  using stream_type = edge_socket;  ///< what it makes
 
   /// Completion signature: void(std::error_code, edge_socket). Any cancellation type ends it.
   template <asio::completion_token_for<void(std::error_code, edge_socket)> Token>

@@ -6,6 +6,7 @@
 
 #include <asio/any_io_executor.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/detail/same_asio.hpp>
 
@@ -20,7 +21,7 @@ standard header before Asio everywhere."
 namespace wsproxy {
 
 /// An event that can be waited for. One at a time per object; the object must be disarmed before it goes.
-class timer {
+class WSPROXY_EXPORT timer {
  public:
   timer() = default;
   timer(const timer&) = delete;
@@ -39,9 +40,10 @@ class timer {
 };
 
 /// Every execution context has one of these by itself (environment_of); tests and simulators pass another.
-class environment {
+class WSPROXY_EXPORT environment {
  public:
   virtual ~environment() = default;
+  /// The time; never runs backwards. Thread-safe.
   virtual time_point now() noexcept = 0;
   /// Calls `t.expired()` once, at or soon after `at`. Arming again moves it. Thread-safe.
   virtual void arm(timer& t, time_point at) = 0;
@@ -53,6 +55,6 @@ class environment {
 
 /// The environment of the executor's context: the steady clock, one timer queue for all sessions of that
 /// context, the system's randomness. It is an Asio service: made at the first use, gone with the context.
-environment& environment_of(const asio::any_io_executor& executor);
+WSPROXY_EXPORT environment& environment_of(const asio::any_io_executor& executor);
 
 }  // namespace wsproxy

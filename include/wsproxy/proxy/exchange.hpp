@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
@@ -26,7 +27,7 @@ struct exchange;
 
 /// How exchanges of one kind are treated. Immutable once in use, shared by any number of exchanges;
 /// live tunnels keep the one they began with.
-struct route {
+struct WSPROXY_EXPORT route {
   tunnel_policy tunnel{};          ///< timers, heartbeat, frames and limits, for plain exchanges too
   retry failover{};                ///< when another backend is asked
   upgrade_policy upgrade{};        ///< what may become a WebSocket
@@ -53,7 +54,7 @@ struct route {
 
 /// What a host hands over: a request it has read, by value.
 struct exchange {
-  request_head head{};
+  request_head head{};  ///< as the client sent it: what has to be stripped is stripped here
   /// Bytes that were read behind the head: a body, the first frames, or nothing. Never optional: a host
   /// whose parser read further must pass them on.
   std::string early{};
@@ -97,15 +98,15 @@ struct forward_result {
   /// The downstream connection can carry another request, whose first bytes may be in `leftover`.
   /// False: it is to be closed; after a tunnel it has been.
   bool keep_alive = false;
-  std::string leftover{};
+  std::string leftover{};              ///< bytes behind this request, for the next async_read_head
   unsigned attempts = 0;               ///< backends that were tried
   std::shared_ptr<const wsproxy::backend> backend{};  ///< the last of them
-  flow from_client{};
-  flow from_upstream{};
+  flow from_client{};                  ///< what the client sent
+  flow from_upstream{};                ///< what the backend sent
   duration round_trip{};               ///< to the client, as last measured by a ping; zero: never
-  time_point begun{};
+  time_point begun{};                  ///< when the exchange was handed over
   time_point established{};            ///< of the 101; zero if there was none
-  time_point ended{};
+  time_point ended{};                  ///< when its result was decided
 };
 
 }  // namespace wsproxy

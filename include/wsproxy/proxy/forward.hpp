@@ -62,8 +62,8 @@ auto async_forward(Downstream& downstream, upstream backends, exchange what, Dia
 /// counts on its backend while it lives.
 template <class Upstream = upstream_socket> class switched {
  public:
-  switched(switched&&) noexcept;
-  switched& operator=(switched&&) noexcept;
+  switched(switched&&) noexcept;             ///< the other can only be assigned to or destroyed
+  switched& operator=(switched&&) noexcept;  ///< the same; closes what this one was
   ~switched();
 
   /// The upstream's 101 as it came. What a host sends downstream is its own business;
@@ -71,7 +71,8 @@ template <class Upstream = upstream_socket> class switched {
   const response_head& response() const noexcept;
   /// Frames that came with the 101; async_tunnel sends them on.
   const std::string& early() const noexcept;
-  Upstream& stream() noexcept;
+  Upstream& stream() noexcept;  ///< the connection to the backend
+  /// Which backend accepted.
   std::shared_ptr<const wsproxy::backend> backend() const noexcept;
 
  private:
@@ -82,17 +83,18 @@ template <class Upstream = upstream_socket> class switched {
 
 /// What async_handshake found. Exactly one of `accepted` and `answer` is set unless `result.error` is.
 template <class Upstream = upstream_socket> struct handshake_result {
-  forward_result result{};
-  std::optional<switched<Upstream>> accepted{};
+  forward_result result{};  ///< how it went; `status` is what to answer where nothing was accepted
+  std::optional<switched<Upstream>> accepted{};  ///< a verified 101
   /// Any other final answer: its head, unread body bytes that came with it, and the connection the rest of
   /// the body comes from, delimited as response_framing says; not to be used again afterwards.
   struct refusal {
-    response_head head;
-    std::string early;
-    Upstream stream;
+    response_head head;  ///< as it came
+    std::string early;   ///< what was read behind it
+    Upstream stream;     ///< where the rest comes from
+    /// All three, taken over.
     refusal(response_head h, std::string e, Upstream s) : head(std::move(h)), early(std::move(e)), stream(std::move(s)) {}
   };
-  std::optional<refusal> answer{};
+  std::optional<refusal> answer{};  ///< what the backend said instead
 };
 
 /// Performs an opening handshake with a backend, for a host that answers its client itself: picks, connects,

@@ -13,6 +13,7 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
 #include <wsproxy/proxy/environment.hpp>
@@ -23,11 +24,12 @@ namespace wsproxy {
 
 /// A backend's state changed.
 struct health_change {
-  std::shared_ptr<backend> which;
-  bool healthy = true;
+  std::shared_ptr<backend> which;  ///< of the upstream's list
+  bool healthy = true;             ///< from now on
   probe_result last{};  ///< the answer that settled it
 };
 
+/// How often, and how many of them count.
 struct health_check_options {
   probe_options probe{};  ///< an empty `host` is the backend's name where that is an address, else its address
   duration interval = std::chrono::seconds(5);  ///< from the start of one probe of a backend to that of the next
@@ -49,15 +51,15 @@ struct health_check_options {
 /// @par Threads Probes and callbacks run on a strand of `executor`, any executor will do. Handles may be destroyed on
 /// any thread, before the executor's context. The end closes every connection, and counts as healthy again what was
 /// taken out: nobody else would.
-class health_checker {
+class WSPROXY_EXPORT health_checker {
  public:
   /// Throws std::invalid_argument naming the member that is out of range. `dial` makes the connections.
   template <dialer Dialer = socket_dialer>
   health_checker(asio::any_io_executor executor, upstream backends, health_check_options options = {}, Dialer dial = {})
       : health_checker(std::move(executor), std::move(backends), prober_over(std::move(dial), options.world),
                        std::move(options)) {}
-  health_checker(health_checker&&) noexcept = default;
-  health_checker& operator=(health_checker&& other) noexcept;
+  health_checker(health_checker&&) noexcept = default;         ///< the other checks nothing afterwards
+  health_checker& operator=(health_checker&& other) noexcept;  ///< the same; ends what this one checked
   ~health_checker();
 
   /// Ends it before its time. A second call does nothing.

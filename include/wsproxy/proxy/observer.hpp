@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/session.hpp>
 
 namespace wsproxy {
@@ -15,7 +16,7 @@ struct forward_result;
 ///
 /// @par Threads The members are called on the executor of the exchange in question: an observer whose routes serve
 /// several contexts is called by their threads at the same time. They must not block and must not throw.
-class observer {
+class WSPROXY_EXPORT observer {
  public:
   virtual ~observer() = default;
 

@@ -9,6 +9,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/async_result.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/fields.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
@@ -19,11 +20,12 @@ namespace wsproxy {
 
 /// What is asked of a backend.
 struct probe_options {
+  /// What a healthy one does.
   enum class kind {
     tcp,        ///< that it accepts a connection
     http,       ///< GET, and a response head with an expected status; the body is not read
     websocket,  ///< an opening handshake with a key of ours, and a 101 that keeps every rule of RFC 6455
-  } how = kind::websocket;
+  } how = kind::websocket;       ///< which of these
   std::string target = "/";      ///< path and query
   std::string host{};            ///< the Host field; empty: the address
   /// Further fields, in this order: Origin, Cookie, Sec-WebSocket-Protocol, … What frames the request or makes
@@ -37,8 +39,9 @@ struct probe_options {
 };
 
 /// Throws std::invalid_argument naming the member that is out of range or cannot be sent.
-void validate(const probe_options&);
+WSPROXY_EXPORT void validate(const probe_options&);
 
+/// The answer to one probe.
 struct probe_result {
   /// Success: it passed. Else what was wrong: errc::connect_failed, connect_timeout, response_timeout (no answer, or
   /// no pong), upstream_closed, bad_response, unexpected_status, bad_accept and the other rules of a 101, bad_frame,

@@ -13,8 +13,9 @@
 
 namespace wsproxy {
 
+/// How long and how large.
 struct read_head_options {
-  head_limits limits{};
+  head_limits limits{};  ///< what is beyond is an error
   /// From the start of the operation, or from the first byte where `first_byte` is set. Zero: no limit.
   duration head = std::chrono::seconds(60);
   /// How long the first byte may take (an idle connection between two requests). Zero: part of `head`.
@@ -22,11 +23,12 @@ struct read_head_options {
   environment* world = nullptr;  ///< null: that of the stream's execution context
 };
 
+/// A head, or why there is none.
 struct read_head_result {
   /// An errc of the head's rules, errc::client_head_timeout, errc::keep_alive_timeout, errc::cancelled, or the
   /// stream's error; asio::error::eof if it ended before the first byte.
   std::error_code error{};
-  request_head head{};
+  request_head head{};  ///< valid where there is no error
   /// Bytes read behind the head: the exchange's `early`.
   std::string early{};
 };
@@ -37,13 +39,14 @@ struct read_head_result {
 template <stream_like Stream, asio::completion_token_for<void(read_head_result)> Token>
 auto async_read_head(Stream& stream, std::string buffered, read_head_options options, Token&& token);
 
+/// How an answer is sent.
 struct send_options {
   duration send_stall = std::chrono::seconds(60);  ///< timeouts::send_stall
   /// Close the connection after the last byte: FIN, then read on for up to `linger`, so that the answer is
   /// not lost to a reset, then close.
   bool close = false;
-  duration linger = std::chrono::seconds(5);
-  environment* world = nullptr;
+  duration linger = std::chrono::seconds(5);  ///< timeouts::linger
+  environment* world = nullptr;  ///< null: that of the stream's execution context
 };
 
 /// Sends bytes, all of them. The stream is borrowed until completion. Completion signature:

@@ -10,6 +10,7 @@
 
 #include <asio/any_io_executor.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/session.hpp>
@@ -19,8 +20,9 @@
 
 namespace wsproxy {
 
+/// How tunnels are moved.
 struct rebalancing_options {
-  rebalance_options how{.rate = 10};
+  rebalance_options how{.rate = 10};         ///< how many, and from when on
   duration every = std::chrono::seconds(1);  ///< how often it looks
   /// How a tunnel is moved: it is closed at a frame boundary, its client connects again. 1012: service restart
   /// (RFC 6455 section 7.4, IANA's registry).
@@ -34,13 +36,13 @@ struct rebalancing_options {
 /// who forward to it: gateway::sessions() of each, or your own. What it told to go goes on going after its end.
 ///
 /// Runs on a strand of `executor`. May be destroyed on any thread, before the executor's context.
-class rebalancing {
+class WSPROXY_EXPORT rebalancing {
  public:
   /// Throws std::invalid_argument naming the member that is out of range.
   rebalancing(asio::any_io_executor executor, upstream of, std::vector<session_registry> sessions,
               rebalancing_options options = {});
-  rebalancing(rebalancing&&) noexcept = default;
-  rebalancing& operator=(rebalancing&& other) noexcept;
+  rebalancing(rebalancing&&) noexcept = default;         ///< the other moves nothing afterwards
+  rebalancing& operator=(rebalancing&& other) noexcept;  ///< the same; ends what this one did
   ~rebalancing();
 
  private:

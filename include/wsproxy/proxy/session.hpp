@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -19,7 +20,7 @@ namespace detail { class session_record; }
 
 /// What comes from one side, up to now.
 struct session_flow {
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;     ///< behind the 101; echoes of our pings too
   std::uint64_t frames = 0;    ///< where frames are tracked; echoes of our pings are not counted
   std::uint64_t messages = 0;  ///< where frames are tracked
   time_point last_heard{};     ///< any byte
@@ -30,8 +31,8 @@ struct session_flow {
 
 /// A snapshot of a session's numbers. Each is recent; they need not be of the same instant.
 struct session_stats {
-  session_flow from_client{};
-  session_flow from_upstream{};
+  session_flow from_client{};    ///< what the client sends
+  session_flow from_upstream{};  ///< what the backend sends
 };
 
 /// How tunnels are ended politely.
@@ -50,9 +51,10 @@ struct drain_options {
 
 /// A weak handle on a tunnel: it keeps nothing open, may be copied, and every member may be called from
 /// any thread at any time, also after the tunnel has ended (then nothing happens).
-class session_handle {
+class WSPROXY_EXPORT session_handle {
  public:
   session_handle() = default;
+  /// For the library, which makes them.
   explicit session_handle(std::shared_ptr<detail::session_record> record) : record_(std::move(record)) {}
 
   /// False once the tunnel has ended.
@@ -60,9 +62,9 @@ class session_handle {
   /// Unique within the process; 0 for an empty handle.
   std::uint64_t id() const noexcept;
   std::string client() const;   ///< its address, as the exchange had it
-  time_point established() const noexcept;
-  std::shared_ptr<const wsproxy::backend> backend() const;
-  std::shared_ptr<const wsproxy::route> route() const;
+  time_point established() const noexcept;  ///< when its 101 was relayed; zero for an empty handle
+  std::shared_ptr<const wsproxy::backend> backend() const;  ///< which it goes to; null for an empty handle
+  std::shared_ptr<const wsproxy::route> route() const;      ///< how it is treated; null for an empty handle
   /// All zero once the tunnel has ended: forward_result has the last numbers. It takes no time of the tunnel's:
   /// the numbers are read where the tunnel keeps them.
   session_stats stats() const;

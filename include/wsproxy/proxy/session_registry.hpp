@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/session.hpp>
 
 namespace wsproxy {
@@ -30,14 +31,17 @@ struct drain_progress {
   std::size_t matched = 0;  ///< sessions it was for
   std::size_t drained = 0;  ///< of these, ended by its Close, in time
   std::size_t ended = 0;    ///< ended otherwise: by themselves, or cut by the deadline
+  /// Those that are still open.
   std::size_t left() const noexcept { return matched - drained - ended; }
 };
 
 /// A drain under way, to watch. Copies watch the same one; members may be called from any thread.
-class drain_watch {
+class WSPROXY_EXPORT drain_watch {
  public:
   drain_watch() = default;
+  /// For the library, which makes them.
   explicit drain_watch(std::shared_ptr<const detail::drain_count> count) : count_(std::move(count)) {}
+  /// How far it has come by now; all zero for an empty watch.
   drain_progress progress() const noexcept;
 
  private:
@@ -47,17 +51,20 @@ class drain_watch {
 /// The tunnels of the exchanges that were given this registry. Copies share one. Every member may be called from
 /// any thread, also from a session's callbacks; a short lock is held when a tunnel begins or ends and while these
 /// members look, never while bytes pass, and never while a function of the caller's runs.
-class session_registry {
+class WSPROXY_EXPORT session_registry {
  public:
+  /// Chooses sessions. Called once for each, without a lock.
   using predicate = std::function<bool(const session_handle&)>;
 
   session_registry();
 
+  /// How many are alive now.
   std::size_t count() const noexcept;
   /// An empty handle if there is none alive with that id.
   session_handle find(std::uint64_t id) const;
   /// Those alive now, the oldest first.
   std::vector<session_handle> sessions() const;
+  /// Calls `f` for each of them.
   template <std::invocable<const session_handle&> F> void for_each(F&& f) const {
     for (const auto& each : sessions()) f(each);
   }

@@ -72,6 +72,7 @@ template <class Stream> struct stream_traits {
   template <class Handler> static void async_wait_read(Stream& s, Handler&& handler)
     requires requires { s.async_wait_read(std::forward<Handler>(handler)); }
   { s.async_wait_read(std::forward<Handler>(handler)); }
+  /// The same of a write.
   template <class Handler> static void async_wait_write(Stream& s, Handler&& handler)
     requires requires { s.async_wait_write(std::forward<Handler>(handler)); }
   { s.async_wait_write(std::forward<Handler>(handler)); }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 
 namespace wsproxy {
@@ -17,8 +18,13 @@ struct backend_list;
 }
 
 /// Where a backend listens.
-struct address {
-  enum class family { ip, unix_socket, name } kind = family::name;
+struct WSPROXY_EXPORT address {
+  /// What `host` is.
+  enum class family {
+    ip,           ///< an IPv4 or IPv6 address
+    unix_socket,  ///< a path
+    name,         ///< a host name, which is looked up at every dial
+  } kind = family::name;  ///< which
   std::string host;        ///< "10.0.0.1", "::1", "backend.internal", or a socket's path
   std::uint16_t port = 0;  ///< not for unix_socket
 
@@ -55,17 +61,20 @@ struct backend_options {
 /// A backend's live object. Shared: it survives every reconfiguration that keeps its name and address,
 /// so that its counters do. Counters may be read from any thread. What is configured of it (weight, limits)
 /// may change meanwhile and belongs to the upstream's list.
-class backend {
+class WSPROXY_EXPORT backend {
  public:
+  /// For an upstream, which makes its own.
   backend(std::string name, address at);
 
-  const std::string& name() const noexcept { return name_; }
+  const std::string& name() const noexcept { return name_; }               ///< backend_options::name
+  /// Where it is dialed.
   const wsproxy::address& address() const noexcept { return address_; }
 
   /// Leases alive now: exchanges and tunnels.
   std::uint32_t active() const noexcept { return active_.load(std::memory_order_relaxed); }
-  /// Leases ever given, and those reported as failed.
+  /// Leases ever given.
   std::uint64_t picked() const noexcept { return picked_.load(std::memory_order_relaxed); }
+  /// Of these, reported as failed.
   std::uint64_t failed() const noexcept { return failed_.load(std::memory_order_relaxed); }
 
  private:

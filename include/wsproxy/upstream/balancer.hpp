@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
@@ -35,20 +36,22 @@ struct pick_state {
   std::uint64_t version = 0;  ///< kept by the upstream: the list that all below belongs to
   unsigned round = 0;         ///< kept by the upstream: which tier's turn it is
   // The method's own. They start anew when the list changes and when another tier's turn comes.
-  std::uint32_t hash = 0;
-  unsigned tries = 0;
-  unsigned steps = 0;  ///< 0 at a request's first pick
+  std::uint32_t hash = 0;  ///< where a method that hashes has come to
+  unsigned tries = 0;      ///< how often it has tried
+  unsigned steps = 0;      ///< 0 at a request's first pick
 };
 
 /// What a balancer sees. All backends of one tier (the primaries, or the backups), in configured order.
 class pick_request {
  public:
+  /// One backend of the tier.
   struct entry {
-    std::shared_ptr<backend> which;
-    backend_options options;
-    health state;
+    std::shared_ptr<backend> which;  ///< the live object
+    backend_options options;         ///< what is configured of it
+    health state;                    ///< failures, and weights as they are now
   };
 
+  /// For an upstream, and for whoever tests a method of his own. All that is referred to outlives it.
   pick_request(std::span<entry> tier, pick_state& memory, time_point at, std::uint64_t list_version,
                std::uint32_t fresh_random)
       : state(memory), now(at), version(list_version), random(fresh_random), all_(tier) {}
@@ -56,8 +59,8 @@ class pick_request {
   const request_head* head = nullptr;  ///< may be null: a pick without a request
   std::string_view client;             ///< the client's address as text, without port
   std::string_view hash_key;           ///< what hash methods use
-  pick_state& state;
-  const time_point now;
+  pick_state& state;            ///< what this request remembers
+  const time_point now;         ///< the time of this pick: read no clock
   const std::uint64_t version;  ///< changes whenever the list does: rebuild what was derived from it
   const std::uint32_t random;   ///< a fresh random number
   std::uint32_t active = 0;  ///< leases alive of the whole upstream, those on backends that were removed too
@@ -65,8 +68,9 @@ class pick_request {
       0;  ///< of all backends of this tier that are in service: not down, draining or failed
   bool despite_failures = false;  ///< failed backends are usable too: upstream_options::try_failed
 
-  std::size_t size() const noexcept { return all_.size(); }
-  const backend& at(std::size_t i) const noexcept { return *all_[i].which; }
+  std::size_t size() const noexcept { return all_.size(); }                       ///< backends of this tier
+  const backend& at(std::size_t i) const noexcept { return *all_[i].which; }      ///< backend i, with its counters
+  /// What is configured of backend i.
   const backend_options& options(std::size_t i) const noexcept { return all_[i].options; }
   /// The method's and health's numbers of backend i: current and effective weight.
   health& weights(std::size_t i) noexcept { return all_[i].state; }
@@ -86,9 +90,10 @@ class pick_request {
     return true;
   }
 
-  /// The usable ones, in order: `for (auto i : request.usable())`.
+  /// The indices of the usable ones, in order. A view: it asks usable(i) as it goes.
   class usable_range {
    public:
+    /// A forward iterator.
     class iterator {
      public:
       using value_type = std::size_t;
@@ -104,12 +109,13 @@ class pick_request {
       const pick_request* of_ = nullptr;
       std::size_t at_ = 0;
     };
-    explicit usable_range(const pick_request* of) : of_(of) {}
-    iterator begin() const { return {of_, 0}; }
-    iterator end() const { return {of_, of_->size()}; }
+    explicit usable_range(const pick_request* of) : of_(of) {}   ///< of this request
+    iterator begin() const { return {of_, 0}; }                  ///< the first usable one
+    iterator end() const { return {of_, of_->size()}; }          ///< behind the last
    private:
     const pick_request* of_;
   };
+  /// The usable ones: `for (auto i : request.usable())`.
   usable_range usable() const noexcept { return usable_range(this); }
 
  private:
@@ -118,7 +124,7 @@ class pick_request {
 
 /// A balancing method. Called by its upstream under that upstream's lock: `pick` needs no lock of its
 /// own, must not block, and must not call back into the upstream. One object serves one upstream.
-class balancer {
+class WSPROXY_EXPORT balancer {
  public:
   virtual ~balancer() = default;
   /// The index of the backend to use; it must be usable. Nothing (or an index that is not usable):
@@ -132,6 +138,6 @@ class balancer {
 };
 
 /// A balancer from a function `optional<size_t>(pick_request&)`. Throws std::invalid_argument if it is empty.
-std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
+WSPROXY_EXPORT std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
 
 }  // namespace wsproxy

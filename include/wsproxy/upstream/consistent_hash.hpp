@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -18,7 +19,7 @@ namespace wsproxy {
 /// With long connections: it looks at keys only, so that it is as even as the keys are. A key that many
 /// clients share fills one backend; and when a backend comes back, its keys' clients come to it only as they
 /// reconnect. [nginx: hash KEY consistent; ngx_http_upstream_hash_module.c]
-std::shared_ptr<balancer> consistent_hash();
+WSPROXY_EXPORT std::shared_ptr<balancer> consistent_hash();
 
 /// The same ring, but a backend that has its part of the load, and `most` over, is passed over: the walk goes
 /// on to the next point of one that has not. No backend gets a tunnel beyond
@@ -37,12 +38,12 @@ std::shared_ptr<balancer> consistent_hash();
 /// what is alive, so tunnels that live long do not heap up. Throws std::invalid_argument unless 1 < most <=
 /// 1000. [Mirrokni, Thorup, Zadimoghaddam: Consistent Hashing with Bounded Loads, 2016; HAProxy:
 /// hash-balance-factor]
-std::shared_ptr<balancer> bounded_consistent_hash(double most = 1.25);
+WSPROXY_EXPORT std::shared_ptr<balancer> bounded_consistent_hash(double most = 1.25);
 
 /// The ring's points for one backend name: 160 per weight (CRC-32 of host, NUL, port and the previous
 /// point in little-endian order), in the order they are derived. For tests and tools.
-std::vector<std::uint32_t> ring_points(std::string_view name, unsigned weight);
+WSPROXY_EXPORT std::vector<std::uint32_t> ring_points(std::string_view name, unsigned weight);
 /// CRC-32 as zlib computes it.
-std::uint32_t crc32(std::string_view) noexcept;
+WSPROXY_EXPORT std::uint32_t crc32(std::string_view) noexcept;
 
 }  // namespace wsproxy

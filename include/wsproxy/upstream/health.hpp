@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -11,20 +12,21 @@ namespace wsproxy {
 
 /// The numbers kept per backend, most of them nginx's. Guarded by the upstream's lock; `now` is an argument.
 /// The failure window counts in whole seconds, as nginx's ngx_time() does.
-struct health {
+struct WSPROXY_EXPORT health {
   /// A weight of 1, where parts of it count. (Weights have 32 bits, and are multiplied with numbers of
   /// tunnels.)
   static constexpr std::int64_t whole = 256;
 
   std::int64_t current_weight = 0;    ///< smooth weighted round robin, in parts of `whole`
   std::int64_t effective_weight = 1;  ///< falls with failures, recovers by one per pick
-  unsigned fails = 0;
+  unsigned fails = 0;         ///< passive failures that are not forgiven
   std::int64_t accessed = 0;  ///< seconds: the last failure
   std::int64_t checked = 0;   ///< seconds: the last failure, or the pick that probes after it
   bool checks_pass = true;    ///< what active checks said last
   /// Slow start: since when the weight climbs. min(): it is all there; max(): from the next pick on.
   time_point climbs_since = time_point::min();
 
+  /// Of a backend that nothing is known of: healthy, with all its weight.
   explicit health(const backend_options& options) : effective_weight(options.weight) {}
 
   /// False while max_fails failures lie within fail_timeout, or active checks fail.
@@ -42,6 +44,7 @@ struct health {
 
   /// Told at every pick: admits one probe per window.
   void picked(const backend_options&, time_point now) noexcept;
+  /// An attempt on it failed: counts one more, and lowers its weight.
   void failed(const backend_options&, time_point now) noexcept;
   /// Forgives the failures, unless one came after the last probe was admitted.
   void succeeded(const backend_options&, time_point now) noexcept;

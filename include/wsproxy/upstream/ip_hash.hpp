@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -13,6 +14,6 @@ namespace wsproxy {
 /// for clients that must find their backend again and have no better key. Everybody behind one address
 /// translation, and every neighbour in a network of 256, is one client: it may fill a backend with tunnels.
 /// [nginx: ip_hash; ngx_http_upstream_ip_hash_module.c]
-std::shared_ptr<balancer> ip_hash();
+WSPROXY_EXPORT std::shared_ptr<balancer> ip_hash();
 
 }  // namespace wsproxy

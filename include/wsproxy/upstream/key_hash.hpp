@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -13,6 +14,6 @@ namespace wsproxy {
 /// does an empty key. With long connections: as consistent_hash, but a list that changes leaves the old
 /// tunnels of nearly every key on another backend than its new ones. [nginx: hash KEY;
 /// ngx_http_upstream_hash_module.c]
-std::shared_ptr<balancer> key_hash();
+WSPROXY_EXPORT std::shared_ptr<balancer> key_hash();
 
 }  // namespace wsproxy

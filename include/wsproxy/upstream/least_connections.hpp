@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -13,6 +14,6 @@ namespace wsproxy {
 /// (slow_start softens that). It knows only this process's tunnels: of many proxies each chooses the same
 /// emptiest backend, where random_choice_of_two is milder. [nginx: least_conn;
 /// ngx_http_upstream_least_conn_module.c]
-std::shared_ptr<balancer> least_connections();
+WSPROXY_EXPORT std::shared_ptr<balancer> least_connections();
 
 }  // namespace wsproxy

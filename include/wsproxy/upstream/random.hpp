@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -11,12 +12,12 @@ namespace wsproxy {
 /// The draws are made from the pick's random number. With long connections: as round_robin, but uneven by
 /// chance; for many proxies that know nothing of each other. [nginx: random;
 /// ngx_http_upstream_random_module.c]
-std::shared_ptr<balancer> random_choice();
+WSPROXY_EXPORT std::shared_ptr<balancer> random_choice();
 
 /// The one of two random backends with fewer leases alive for its weight: nearly as even as
 /// least_connections, and never a stampede when many proxies choose for themselves. With long connections:
 /// the method for those. It counts tunnels alive, and fills a backend that comes back in a share of all
 /// picks, not with every one. [nginx: random two least_conn]
-std::shared_ptr<balancer> random_choice_of_two();
+WSPROXY_EXPORT std::shared_ptr<balancer> random_choice_of_two();
 
 }  // namespace wsproxy

@@ -21,11 +21,13 @@
 #include <span>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
 namespace wsproxy {
 
+/// How fast, and from when on.
 struct rebalance_options {
   /// Tunnels moved per second at most; may be less than one. Zero: none ever.
   double rate = 0;
@@ -45,11 +47,11 @@ struct rebalance_options {
 /// nobody is above that; when the newcomer has its fair share, or no longer accepts; or when as many were
 /// moved as the worst method needs to fill the newcomer (the surplus times the number of backends), so that a
 /// method that never will is not served for ever.
-class rebalancer {
+class WSPROXY_EXPORT rebalancer {
  public:
   /// A backend as it stands.
   struct load {
-    std::shared_ptr<const backend> which;
+    std::shared_ptr<const backend> which;  ///< compared by its object
     std::uint32_t tunnels = 0;  ///< without those that were told to go and are not gone yet
     double weight = 1;          ///< as configured
     double climbed = 1;         ///< how much of the weight it has now: less than 1 while slow_start lasts
@@ -57,8 +59,8 @@ class rebalancer {
   };
   /// So many of its tunnels are to go now.
   struct move {
-    std::shared_ptr<const backend> from;
-    std::uint32_t tunnels = 0;
+    std::shared_ptr<const backend> from;  ///< one of those given to tick()
+    std::uint32_t tunnels = 0;            ///< at least one
     bool operator==(const move&) const = default;
   };
 

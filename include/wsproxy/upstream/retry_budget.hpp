@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 
 namespace wsproxy {
@@ -22,13 +23,14 @@ struct retry_budget_options {
 };
 
 /// Two counters that decay. No clock, no lock: time is an argument, and one that runs backwards stands still.
-class retry_budget {
+class WSPROXY_EXPORT retry_budget {
  public:
   /// Throws std::invalid_argument if a member is negative or no number, or half_life is zero.
   explicit retry_budget(const retry_budget_options& options = {});
 
   /// One more retry would stay within the budget.
   bool allows_retry(time_point now) noexcept;
+  /// Tells of an attempt, the first ones of requests too: the budget is a part of all.
   void count_attempt(bool is_retry, time_point now) noexcept;
 
  private:

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 
 namespace wsproxy {
@@ -13,15 +14,20 @@ namespace wsproxy {
 /// With long connections: it counts arrivals, so it is even only while tunnels live about equally long, and a
 /// backend that comes back stays behind the others for as long as their tunnels live.
 /// [nginx: no directive; ngx_http_upstream_get_peer]
-std::shared_ptr<balancer> round_robin();
+WSPROXY_EXPORT std::shared_ptr<balancer> round_robin();
 
 namespace detail {
-/// One step among the candidates, a range of indices; nothing if it is empty.
-template <class Candidates>
-std::optional<std::size_t> smooth_step(pick_request& request, Candidates&& candidates) {
+struct every_one {
+  bool operator()(std::size_t) const noexcept { return true; }
+};
+
+/// One step among the candidates, a range of indices, that fit; nothing if there is none.
+template <class Candidates, class Fits = every_one>
+std::optional<std::size_t> smooth_step(pick_request& request, const Candidates& candidates, Fits fits = {}) {
   std::optional<std::size_t> best;
   std::int64_t total = 0;
   for (const std::size_t i : candidates) {
+    if (!fits(i)) continue;
     auto& w = request.weights(i);
     const auto step = w.effective_weight * w.climbed(request.options(i), request.now);
     w.current_weight += step;

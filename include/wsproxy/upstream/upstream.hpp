@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/upstream/backend.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 #include <wsproxy/upstream/retry_budget.hpp>
@@ -21,14 +22,16 @@ namespace detail { struct upstream_state; }
 
 /// One tunnel or request on one backend, counted for as long as this lives. Move-only; may die on
 /// any thread. An outcome is told once, as soon as it is known: at the accepted 101, not at the end.
-class lease {
+class WSPROXY_EXPORT lease {
  public:
   lease() = default;
-  lease(lease&& other) noexcept = default;
-  lease& operator=(lease&& other) noexcept;
+  lease(lease&& other) noexcept = default;    ///< the other is empty afterwards
+  lease& operator=(lease&& other) noexcept;   ///< the same; what this one counted is no longer counted
   ~lease();
 
+  /// A backend was found.
   explicit operator bool() const noexcept { return backend_ != nullptr; }
+  /// The backend; null if there was none.
   const std::shared_ptr<wsproxy::backend>& backend() const noexcept { return backend_; }
   /// Why a pick gave none: errc::no_backend (502), or errc::tunnel_limit (503). None if it gave one.
   std::error_code error() const noexcept { return refused_; }
@@ -58,7 +61,7 @@ class lease {
 
 /// What a pick is for. Views must live until `pick` returns.
 struct pick_for {
-  const request_head* head = nullptr;
+  const request_head* head = nullptr;  ///< for methods of your own; may be null
   std::string_view client{};    ///< the client's address, without port
   std::string_view hash_key{};  ///< what hash methods use; empty: they fall back to round robin
   std::uint32_t random = 0;     ///< a fresh random number, for methods that draw
@@ -75,7 +78,7 @@ struct upstream_options {
   /// When no usable backend is left, those that are usable but for their failures are tried all the same.
   /// False: 502. [nginx: 502, "no live upstreams"]
   bool try_failed = false;
-  retry_budget_options retry_budget{};
+  retry_budget_options retry_budget{};  ///< how many of the attempts may be retries
 
   bool operator==(const upstream_options&) const = default;
 };
@@ -83,13 +86,15 @@ struct upstream_options {
 /// What became of a list: which backends there are now for the first time, which went on, which are gone.
 /// Those that are gone keep their tunnels. To end them is for whoever holds the sessions.
 struct backend_changes {
-  std::vector<std::shared_ptr<backend>> added, kept, removed;
+  std::vector<std::shared_ptr<backend>> added;    ///< in the order of the new list
+  std::vector<std::shared_ptr<backend>> kept;     ///< the same; their options may have changed
+  std::vector<std::shared_ptr<backend>> removed;  ///< in the order of the old list
 };
 
 /// How a backend stands.
 struct backend_status {
-  std::shared_ptr<backend> which;
-  backend_options options;
+  std::shared_ptr<backend> which;  ///< the live object, with its counters
+  backend_options options;         ///< what is configured of it
   /// It is given new tunnels: not down, not draining, and not failed. A failed backend whose window is over
   /// is probed, but is in service only when that probe succeeds.
   bool in_service = true;
@@ -100,7 +105,7 @@ struct backend_status {
 
 /// A cheap shared handle; copies are the same upstream. Every member may be called from any thread;
 /// a short lock is held while a balancer picks. Live leases notice no change of the list.
-class upstream {
+class WSPROXY_EXPORT upstream {
  public:
   /// Throws std::invalid_argument: no primary backends, a weight of 0, an address that cannot be read,
   /// a backup or slow_start where the method has none, options out of range.
@@ -108,6 +113,7 @@ class upstream {
   explicit upstream(std::vector<backend_options> backends, std::shared_ptr<balancer> method = nullptr,
                     std::string name = {}, const upstream_options& options = {});
 
+  /// As given to the constructor; for logs.
   const std::string& name() const noexcept;
 
   /// A backend for a request's next attempt; an empty lease if none can be used, or max_tunnels is reached.
@@ -131,6 +137,7 @@ class upstream {
 
   /// The present list: the primaries, then the backups.
   std::vector<std::shared_ptr<backend>> backends() const;
+  /// How each of them stands at this time.
   std::vector<backend_status> status(time_point now) const;
   /// Leases alive, those on backends that were removed too.
   std::uint32_t active() const noexcept;

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/policy.hpp>
 
@@ -16,8 +17,9 @@ enum class request_kind {
   refused,    ///< wants a WebSocket, and breaks a rule: answer with the error's status
 };
 
+/// What detect_upgrade found.
 struct upgrade_verdict {
-  request_kind kind = request_kind::plain;
+  request_kind kind = request_kind::plain;  ///< how to go on
   std::error_code error{};  ///< for refused: the rule; `status_for(error)` is its status
 };
 
@@ -33,10 +35,10 @@ struct upgrade_verdict {
 ///
 /// Lists are read as lists, over all lines of a field; tokens compare without case.
 /// No I/O, no allocation, any thread.
-upgrade_verdict detect_upgrade(const request_head&, const upgrade_policy& policy = {});
+WSPROXY_EXPORT upgrade_verdict detect_upgrade(const request_head&, const upgrade_policy& policy = {});
 
 /// A complete response for a refusal, ready to be sent: status, a body that names the rule,
 /// `Sec-WebSocket-Version: 13` where the version was wrong, and `Connection: close`.
-std::string make_refusal(const std::error_code&);
+WSPROXY_EXPORT std::string make_refusal(const std::error_code&);
 
 }  // namespace wsproxy

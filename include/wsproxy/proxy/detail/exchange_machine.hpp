@@ -9,6 +9,7 @@
 #include <string>
 #include <system_error>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/body.hpp>
 #include <wsproxy/http/detail/slices.hpp>
 #include <wsproxy/http/head_parser.hpp>
@@ -18,7 +19,7 @@
 
 namespace wsproxy::detail {
 
-class exchange_machine {
+class WSPROXY_EXPORT exchange_machine {
  public:
   enum class step {
     dialing,   ///< a connection to target() is wanted

@@ -6,12 +6,13 @@
 #include <span>
 #include <vector>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
 namespace wsproxy::detail {
 
-class health_plan {
+class WSPROXY_EXPORT health_plan {
  public:
   struct rules {
     duration interval;

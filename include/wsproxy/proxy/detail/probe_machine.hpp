@@ -7,6 +7,7 @@
 #include <string>
 #include <system_error>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/http/message.hpp>
 #include <wsproxy/websocket/frame.hpp>
@@ -18,7 +19,7 @@ struct probe_options;
 
 namespace detail {
 
-class probe_machine {
+class WSPROXY_EXPORT probe_machine {
  public:
   /// `random` draws what a peer cannot guess: the key, the mask, the ping's payload.
   probe_machine(const probe_options& options, const address& to, const std::function<std::uint64_t()>& random);

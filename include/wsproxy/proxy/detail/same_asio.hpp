@@ -6,6 +6,8 @@
 #include <asio/detail/config.hpp>
 #include <asio/version.hpp>
 
+#include <wsproxy/export.hpp>
+
 namespace wsproxy::detail {
 
 /// The macros that change what Asio's classes are made of, a bit each.
@@ -44,7 +46,7 @@ inline constexpr unsigned asio_macros = 0
 
 /// "undefined reference" to this: the program is compiled with another Asio than the wsproxy library it links (the
 /// first number is ASIO_VERSION, the second the macros above). Build both with the same.
-template <int Version, unsigned Macros> struct wsproxy_was_built_with_another_asio {
+template <int Version, unsigned Macros> struct WSPROXY_EXPORT wsproxy_was_built_with_another_asio {
   static const char check;
 };
 template <> const char wsproxy_was_built_with_another_asio<ASIO_VERSION, asio_macros>::check;

@@ -13,6 +13,7 @@
 
 #include <asio/any_io_executor.hpp>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/session.hpp>
 #include <wsproxy/proxy/session_registry.hpp>
 
@@ -69,7 +70,7 @@ struct session_identity {
   time_point established;
 };
 
-class session_record : public std::enable_shared_from_this<session_record> {
+class WSPROXY_EXPORT session_record : public std::enable_shared_from_this<session_record> {
  public:
   session_record(asio::any_io_executor executor, session_target& target, session_identity);
 
@@ -107,7 +108,7 @@ class session_record : public std::enable_shared_from_this<session_record> {
 };
 
 /// The sessions of a registry by id: a hash table whose nodes are the records.
-class session_table {
+class WSPROXY_EXPORT session_table {
  public:
   std::size_t count() const noexcept;
   std::shared_ptr<session_record> find(std::uint64_t id) const;

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
+
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/bind_executor.hpp>
@@ -25,6 +27,10 @@ class socket_connector {
 
   template <class Handler> void connect(const stream_endpoint& to, Handler handler) {
     stop();
+    std::error_code told_again;  // by async_connect, which opens what is not open
+    socket_.open(to.protocol(), told_again);
+    // What the host starts inherits nothing of ours; Asio asks for no SOCK_CLOEXEC.
+    if (socket_.is_open()) ::fcntl(socket_.native_handle(), F_SETFD, FD_CLOEXEC);
     socket_.async_connect(to, std::move(handler));
   }
   void stop() noexcept {

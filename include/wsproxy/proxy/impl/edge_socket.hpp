@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include <wsproxy/export.hpp>
 #include <wsproxy/proxy/dial.hpp>
 
 namespace wsproxy {
@@ -9,9 +10,9 @@ namespace wsproxy {
 namespace detail {
 
 /// Begins to connect a new non-blocking socket; -1 and the error if it cannot.
-int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept;
+WSPROXY_EXPORT int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept;
 /// How connecting went, once the socket is writable.
-std::error_code finish_connect(int descriptor) noexcept;
+WSPROXY_EXPORT std::error_code finish_connect(int descriptor) noexcept;
 
 /// Connects edge_sockets.
 class edge_connector {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/http/detail/slices.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/websocket/detail/relaxed.hpp>
@@ -19,7 +20,7 @@
 
 namespace wsproxy::detail {
 
-class pump {
+class WSPROXY_EXPORT pump {
  public:
   pump(frame_sender source, frames mode, std::uint8_t rsv) noexcept
       : tracker_(source, rsv),

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/policy.hpp>
 #include <wsproxy/websocket/detail/pump.hpp>
 
@@ -28,7 +29,7 @@ struct tunnel_end {
   bool cut = false;  // it was aborted, at first or while it was ending
 };
 
-class tunnel_machine {
+class WSPROXY_EXPORT tunnel_machine {
  public:
   /// `policy` must outlive the machine. `rsv`: see negotiated_rsv. `seed` feeds masks, ping payloads and
   /// jitter. `is_websocket` false: the bytes are opaque.

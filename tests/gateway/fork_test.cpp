@@ -1,0 +1,112 @@
+#include <wsproxy/gateway/adopt.hpp>
+#include <wsproxy/gateway/gateway.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <set>
+
+#include <wsproxy/proxy/forward.hpp>
+
+#include "tests/support/gateway.hpp"
+#include "tests/support/process.hpp"
+
+// Hosts that fork. (Gateways that are made in a child are those of descriptors_test.cpp.)
+
+using namespace test;
+
+namespace {
+
+std::set<int> open_descriptors() {
+  std::set<int> all;
+  DIR* const directory = ::opendir("/proc/self/fd");
+  if (directory == nullptr) fail_with_errno("opendir");
+  while (const dirent* entry = ::readdir(directory))
+    if (entry->d_name[0] != '.') all.insert(std::stoi(entry->d_name));
+  all.erase(::dirfd(directory));
+  ::closedir(directory);
+  return all;
+}
+
+wsproxy::exchange upgrade() {
+  wsproxy::head_parser parser(wsproxy::head_parser::kind::request);
+  parser.feed(handshake());
+  return {.head = parser.take_request()};
+}
+
+void check_echo(peer& client, peer& backend) {
+  client.send(client_frame(text, "up"));
+  CHECK(read_frame(backend).payload == "up");
+  backend.send(server_frame(text, "down"));
+  CHECK(read_frame(client).payload == "down");
+}
+
+/// Accepts for a handshake, and grants it.
+peer grant(listener& backend) {
+  auto up = backend.accept();
+  read_head(up);
+  up.send(switching());
+  return up;
+}
+
+}  // namespace
+
+TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and what waits for them") {
+  const auto before = open_descriptors();
+  proxy front;
+  auto through_gateway = front.open();
+
+  listener door, backend;
+  const wsproxy::upstream to({{.name = backend.name()}});
+  wsproxy::worker_pool pool(1);
+  auto adopted = peer::connect(door.port());
+  pool.adopt(wsproxy::descriptor::given(::fcntl(door.accept().descriptor(), F_DUPFD_CLOEXEC, 0)), to, upgrade());
+  auto behind_pool = grant(backend);
+
+  auto forwarded = peer::connect(door.port());
+  auto ours = door.accept();
+  background loop;
+  asio::generic::stream_protocol::socket socket(loop.context, asio::generic::stream_protocol(AF_INET, 0),
+                                                ::fcntl(ours.descriptor(), F_DUPFD_CLOEXEC, 0));
+  mailbox<wsproxy::forward_result> results;
+  loop.call([&] { wsproxy::async_forward(socket, to, upgrade(), [&](auto end) { results.put(std::move(end)); }); });
+  auto behind_forward = grant(backend);
+  read_head(adopted);
+  read_head(forwarded);
+
+  // The test's own.
+  std::set<int> known = before;
+  for (const auto* own : {&through_gateway.client, &through_gateway.backend, &adopted, &behind_pool, &forwarded,
+                          &ours, &behind_forward})
+    known.insert(own->descriptor());
+  for (const auto* own : {&front.backend, &door, &backend}) known.insert(own->descriptor());
+  for (const int number : open_descriptors()) {
+    CAPTURE(number);
+    if (!known.contains(number)) CHECK((::fcntl(number, F_GETFD) & FD_CLOEXEC) != 0);
+  }
+  for (auto* end : {&adopted, &behind_pool, &forwarded, &behind_forward}) end->close();
+  results.take();
+}
+
+TEST_CASE("a child that only ends leaves the tunnels of its parent alone") {
+  proxy front;
+  auto first = front.open();
+  listener door, backend;
+  const wsproxy::upstream to({{.name = backend.name()}});
+  wsproxy::worker_pool pool(1);
+  auto second = peer::connect(door.port());
+  pool.adopt(wsproxy::descriptor::given(::dup(door.accept().descriptor())), to, upgrade());
+  auto behind_pool = grant(backend);
+  read_head(second);
+
+  for (int i = 0; i != 3; ++i) {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(0);
+    check_echo(first.client, first.backend);
+    check_echo(second, behind_pool);
+    int status = -1;
+    REQUIRE(::waitpid(pid, &status, 0) == pid);
+    CHECK(status == 0);
+    check_echo(first.client, first.backend);
+    check_echo(second, behind_pool);
+  }
+}
