@@ -27,6 +27,7 @@
 #pragma once
 
 #include <wsproxy/error.hpp>
+#include <wsproxy/export.hpp>
 #include <wsproxy/gateway/adopt.hpp>
 #include <wsproxy/gateway/gateway.hpp>
 #include <wsproxy/http/body.hpp>
@@ -37,14 +38,15 @@
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
 #include <wsproxy/proxy/discovery.hpp>
+#include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/health_check.hpp>
 #include <wsproxy/proxy/observer.hpp>
 #include <wsproxy/proxy/probe.hpp>
-#include <wsproxy/proxy/rebalance.hpp>
 #include <wsproxy/proxy/read_head.hpp>
+#include <wsproxy/proxy/rebalance.hpp>
 #include <wsproxy/proxy/session.hpp>
 #include <wsproxy/proxy/session_registry.hpp>
 #include <wsproxy/proxy/stream.hpp>
@@ -52,6 +54,13 @@
 #include <wsproxy/upstream/backend.hpp>
 #include <wsproxy/upstream/balancer.hpp>
 #include <wsproxy/upstream/consistent_hash.hpp>
+#include <wsproxy/upstream/health.hpp>
+#include <wsproxy/upstream/ip_hash.hpp>
+#include <wsproxy/upstream/key_hash.hpp>
+#include <wsproxy/upstream/least_connections.hpp>
+#include <wsproxy/upstream/random.hpp>
+#include <wsproxy/upstream/rebalancer.hpp>
+#include <wsproxy/upstream/retry_budget.hpp>
 #include <wsproxy/upstream/round_robin.hpp>
 #include <wsproxy/upstream/upstream.hpp>
 #include <wsproxy/version.hpp>
