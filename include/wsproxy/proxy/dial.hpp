@@ -24,7 +24,7 @@ template <class D> concept dialer = requires(D& d, const address& to, asio::any_
   d.async_dial(to, executor, [](std::error_code, typename D::stream_type) {});
 };
 
-/// Dials TCP (with TCP_NODELAY) and Unix sockets. A host name is resolved first, off the event loop, and its
+/// Dials TCP (with TCP_NODELAY) and Unix sockets, closed on exec. A host name is resolved first, off the event loop, and its
 /// addresses are tried in order; the time limit is the caller's (timeouts::connect covers all of it).
 class socket_dialer {
  public:
