@@ -391,7 +391,11 @@ constexpr contexts_and_names only_tune[] = {
      "proxy_busy_buffers_size proxy_max_temp_file_size proxy_request_buffering "
      "proxy_temp_file_write_size proxy_temp_path proxy_socket_keepalive proxy_ignore_client_abort "
      "proxy_intercept_errors fastcgi_temp_path scgi_temp_path uwsgi_temp_path server_tokens etag "
-     "recursive_error_pages msie_padding msie_refresh read_ahead"},
+     "recursive_error_pages msie_padding msie_refresh read_ahead "
+     // They say how a cache is used, and proxy_cache, which makes one, is refused.
+     "proxy_cache_background_update proxy_cache_bypass proxy_cache_convert_head proxy_cache_key proxy_cache_lock "
+     "proxy_cache_lock_age proxy_cache_lock_timeout proxy_cache_methods proxy_cache_min_uses "
+     "proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid proxy_no_cache"},
     {all_levels | in_location_if,
      "sendfile gzip"},
     {all_levels | in_upstream,
@@ -443,12 +447,29 @@ constexpr reason_and_names would_matter[] = {
      "add_trailer add_header_inherit sub_filter add_before_body add_after_body chunked_transfer_encoding "
      "proxy_method proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_bind "
      "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_ignore_headers proxy_force_ranges "
-     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path proxy_cache_key proxy_cache_valid "
-     "proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock proxy_cache_methods"},
+     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path"},
     {balances,
      "least_time sticky sticky_cookie_insert queue state"},
     {other_protocol,
      "stream mail fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass"},
+};
+
+struct argument_and_names {
+  std::string_view argument;
+  std::string_view names;
+};
+/// Nginx's defaults among the refused: these are as if they were not there.
+constexpr argument_and_names would_not_matter[] = {
+    {"off",
+     "auth_basic auth_request autoindex charset expires gunzip http2 http3 mirror proxy_bind proxy_cache "
+     "proxy_cookie_domain proxy_cookie_flags proxy_cookie_path proxy_force_ranges proxy_ssl_server_name "
+     "proxy_ssl_verify proxy_store random_index ssi ssl ssl_early_data ssl_stapling"},
+    {"on",
+     "chunked_transfer_encoding merge_slashes proxy_pass_request_body proxy_pass_request_headers"},
+    {"0",
+     "limit_rate proxy_limit_rate"},
+    {"all",
+     "allow satisfy"},
 };
 
 /// Calls f with each of the words.
@@ -471,6 +492,11 @@ std::vector<rule> all_rules() {
   for (const auto& [why, names] : would_matter)
     for_each_word(names, [&, because = why](std::string_view name) {
       all.push_back({how::refused, name, anywhere, 0, any_number, false, nullptr, false, because});
+    });
+  for (const auto& [argument, names] : would_not_matter)
+    for_each_word(names, [&, what = argument](std::string_view name) {
+      for (auto& one : all)
+        if (one.name == name && one.how == how::refused) one.harmless = what;
     });
   return all;
 }
