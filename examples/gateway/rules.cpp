@@ -138,18 +138,35 @@ void add_header(scope& in, const directive& d) {
 
 void default_type(scope& in, const directive& d) { in.set->default_type = d.words[1].text; }
 
+void check_default_redirect(scope& in, const word& at) {
+  if (in.where != in_location || !in.here->proxy)
+    in.report().error(at.at, "\"proxy_redirect default\" belongs behind the \"proxy_pass\" of its location");
+  else if (in.here->proxy->variable_url)
+    in.report().error(at.at, "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
+}
+
 void proxy_redirect(scope& in, const directive& d) {
-  const auto& value = d.words[1];
-  if ((value != "default" && value != "off") || d.arguments() == 2) {
-    in.report().error(value.at, "\"proxy_redirect\" with replacements is not supported: it is default or off");
+  auto& all = in.set->proxy_redirect;
+  const auto& from = d.words[1];
+  if (all && all->empty()) return in.report().error(d.at(), "\"proxy_redirect\" is off already");
+  if (!all) all.emplace();
+  if (d.arguments() == 1) {
+    if (from == "off") return all->clear();
+    if (from != "default") return bad_value(in, d, "it is off, default, or what is replaced and by what");
+    check_default_redirect(in, from);
+    all->emplace_back();
     return;
   }
-  in.set->proxy_redirect = value == "default";
-  if (value == "off") return;
-  if (in.where != in_location || !in.here->proxy)
-    in.report().error(value.at, "\"proxy_redirect default\" belongs behind the \"proxy_pass\" of its location");
-  else if (in.here->proxy->variable_url)
-    in.report().error(value.at, "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
+  redirect_rule fresh;
+  if (from.text.starts_with('~')) {
+    const bool ignore_case = from.text.starts_with("~*");
+    fresh.expression = act::compile_pattern(std::string_view(from.text).substr(ignore_case ? 2 : 1), ignore_case, from.at, in);
+    if (!fresh.expression) return;
+  } else {
+    fresh.from = text_template::compile(from, in.variables(), in.report());
+  }
+  fresh.to = text_template::compile(d.words[2], in.variables(), in.report());
+  all->push_back(std::move(fresh));
 }
 
 void next_upstream(scope& in, const directive& d) {
@@ -345,7 +362,7 @@ constexpr rule understood[] = {
     simple("proxy_set_header", all_levels, 2, 2, set_header),
     simple("proxy_hide_header", all_levels, 1, 1, name_list<&settings::proxy_hide_header>),
     simple("proxy_pass_header", all_levels, 1, 1, name_list<&settings::proxy_pass_header>),
-    simple("proxy_redirect", all_levels, 1, 2, proxy_redirect, once),
+    simple("proxy_redirect", all_levels, 1, 2, proxy_redirect),
     simple("proxy_connect_timeout", all_levels, 1, 1, time_value<&settings::proxy_connect_timeout>, once),
     simple("proxy_read_timeout", all_levels, 1, 1, time_value<&settings::proxy_read_timeout>, once),
     simple("proxy_send_timeout", all_levels, 1, 1, time_value<&settings::proxy_send_timeout>, once),
