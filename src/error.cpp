@@ -22,7 +22,8 @@ std::string_view message_of(errc error) noexcept {
   case errc::bad_host: return "The Host field names no host, or another than the request target.";
   case errc::bad_content_length: return "The Content-Length field is no number, or repeated.";
   case errc::length_with_coding: return "The Content-Length field stands beside Transfer-Encoding.";
-  case errc::unknown_coding: return "The Transfer-Encoding field is other than chunked.";
+  case errc::chunked_not_last: return "The Transfer-Encoding field does not end in chunked, or has it twice.";
+  case errc::unknown_coding: return "The Transfer-Encoding field has another coding before chunked.";
   case errc::coding_in_http_1_0: return "The Transfer-Encoding field stands in an HTTP/1.0 request.";
   case errc::bad_chunk: return "The chunked coding of the body is malformed.";
   case errc::body_too_large: return "The request body is larger than the limit.";

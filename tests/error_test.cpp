@@ -33,6 +33,7 @@ constexpr row table[] = {
     {errc::bad_host, 400, condition::bad_request},
     {errc::bad_content_length, 400, condition::bad_request},
     {errc::length_with_coding, 400, condition::bad_request},
+    {errc::chunked_not_last, 400, condition::bad_request},
     {errc::unknown_coding, 501, condition::bad_request},
     {errc::coding_in_http_1_0, 400, condition::bad_request},
     {errc::bad_chunk, 400, condition::bad_request},

@@ -95,15 +95,26 @@ const std::string& type_of(const std::string& path, const settings& set) {
   return *set.default_type;
 }
 
-/// `proxy_redirect default`: what the backend calls itself becomes what the client calls it.
-std::string redirected(std::string_view value, const place& where, const location_block& location, bool& changed) {
-  const auto& to = *where.proxy;
-  changed = false;
-  if (!*where.set.proxy_redirect || to.variable_url) return std::string(value);
-  const std::string from = to.uri ? to.url : to.url + "/";
-  if (!value.starts_with(from)) return std::string(value);
-  changed = true;
-  return (to.uri ? location.name : std::string("/")) + std::string(value.substr(from.size()));
+/// What the rule makes of a Location; nothing if it does not fit.
+std::optional<std::string> redirected(std::string_view value, const redirect_rule& rule, const place& where,
+                                      const location_block& location, evaluation& e) {
+  if (rule.expression) {
+    if (!match_and_capture(rule.expression->expression, rule.expression->captures, value, e.state)) return std::nullopt;
+    return rule.to.evaluate(e);
+  }
+  const auto& proxy = *where.proxy;
+  if (!rule.from && proxy.variable_url) return std::nullopt;
+  const auto from = rule.from ? rule.from->evaluate(e) : proxy.uri ? proxy.url : proxy.url + "/";
+  if (!value.starts_with(from)) return std::nullopt;
+  const auto to = rule.from ? rule.to.evaluate(e) : proxy.uri ? location.name : "/";
+  return to + std::string(value.substr(from.size()));
+}
+
+std::optional<std::string> redirected(std::string_view value, const place& where, const location_block& location,
+                                      evaluation& e) {
+  for (const auto& rule : *where.set.proxy_redirect)
+    if (auto result = redirected(value, rule, where, location, e)) return result;
+  return std::nullopt;
 }
 
 bool is_hidden(std::string_view name, const settings& set) {
@@ -182,13 +193,12 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
     if (const auto value = head.fields.find(name); value && !is_hidden(name, set)) out.add(name, *value);
   for (const auto field : head.fields) {
     if (contains_name(first, field.name) || is_hidden(field.name, set)) continue;
-    bool changed = false;
     if (wsproxy::iequals(field.name, "Location")) {
-      const auto value = redirected(field.value, where, location, changed);
-      out.add(field.name, changed ? absolute(value, where, e) : value);
+      const auto to = redirected(field.value, where, location, e);
+      out.add(field.name, to ? absolute(safe_field_value(*to), where, e) : field.value);
     } else if (const auto url = to_lower(field.value).find("url="); wsproxy::iequals(field.name, "Refresh") && url != field.value.npos) {
-      out.add(field.name, std::string(field.value.substr(0, url + 4)) +
-                              redirected(field.value.substr(url + 4), where, location, changed));
+      const auto to = redirected(field.value.substr(url + 4), where, location, e);
+      out.add(field.name, to ? std::string(field.value.substr(0, url + 4)) + safe_field_value(*to) : field.value);
     } else {
       out.add(field.name, field.value);
     }

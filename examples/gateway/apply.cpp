@@ -113,6 +113,7 @@ void apply_one(scope& in, const directive& d, std::map<const rule*, position>& s
   if (found == nullptr) return;
   using how = rule::disposition;
   if (found->how == how::refused) {
+    if (!found->harmless.empty() && d.arguments() == 1 && d.words[1].text == found->harmless && !d.block) return;
     in.report().error(d.at(), quote(d.name()) + " is not supported: " + std::string(found->why));
     return;
   }

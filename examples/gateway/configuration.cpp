@@ -49,7 +49,8 @@ settings settings::defaults() {
   s.add_header.emplace();
   s.proxy_hide_header.emplace();
   s.proxy_pass_header.emplace();
-  s.proxy_redirect = s.absolute_redirect = s.port_in_redirect = true;
+  s.proxy_redirect.emplace(1);
+  s.absolute_redirect = s.port_in_redirect = true;
   s.server_name_in_redirect = false;
   s.default_type = "text/plain";
   s.types = types_map{{"html", "text/html"}, {"gif", "image/gif"}, {"jpg", "image/jpeg"}};

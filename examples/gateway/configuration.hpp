@@ -31,6 +31,14 @@ struct pattern {
   capture_slots captures;
 };
 
+/// How a Location of a backend is rewritten. Without either of the first two: from what the backend calls itself to
+/// what the client calls it. [proxy_redirect]
+struct redirect_rule {
+  std::optional<text_template> from{};   ///< a beginning, which is replaced
+  std::optional<pattern> expression{};  ///< if it matches, all is replaced
+  text_template to{};
+};
+
 using types_map = std::map<std::string, std::string, std::less<>>;  ///< by file name extension
 
 /// Where an access log goes.
@@ -60,7 +68,8 @@ struct settings {
   std::optional<wsproxy::http_version> proxy_http_version;
   std::optional<std::vector<field_line>> proxy_set_header, add_header;
   std::optional<std::vector<std::string>> proxy_hide_header, proxy_pass_header;
-  std::optional<bool> proxy_redirect, absolute_redirect, port_in_redirect, server_name_in_redirect;
+  std::optional<std::vector<redirect_rule>> proxy_redirect;  ///< the first that fits; empty: off
+  std::optional<bool> absolute_redirect, port_in_redirect, server_name_in_redirect;
   std::optional<std::string> default_type;
   std::optional<types_map> types;
   std::optional<std::vector<log_file>> access_log;  ///< empty: off

@@ -105,6 +105,7 @@ struct rule {
   handler act;            ///< null where it is not understood; of an ignored one a check, or null
   bool once;              ///< a second one in the same block is an error
   std::string_view why;   ///< of a refusal
+  std::string_view harmless{};  ///< the argument with which a refused one changes nothing, if there is one
 };
 
 constexpr std::size_t any_number = 1000000;

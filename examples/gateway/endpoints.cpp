@@ -41,6 +41,7 @@ std::optional<endpoint> parse_endpoint(std::string_view text, bool port_alone, c
   if (to_lower(text.substr(0, 5)) == "unix:") {
     const auto path = text.substr(5);
     if (path.empty()) return fail("no path");
+    if (path.find('\0') != path.npos) return fail("a NUL byte");
     if (path.size() >= sizeof(::sockaddr_un::sun_path)) return fail("too long path");
     return endpoint{std::string(path), std::nullopt, true};
   }

@@ -121,12 +121,16 @@ void inherit_settings(draft& all) {
   }
 }
 
-std::size_t add_upstream(draft& all, upstream_draft& from) {
+/// Its number; nothing if it was reported.
+std::optional<std::size_t> add_upstream(draft& all, upstream_draft& from) try {
   auto resolved = from.resolves ? from.backends : std::vector<wsproxy::backend_options>();
   wsproxy::upstream group(std::move(from.backends), from.method(), from.name);
   all.config.upstreams.push_back({from.name, std::move(group), std::move(from.hash_key), std::move(resolved),
                                   from.resolver.value_or(all.resolver.value_or(resolver_options{}))});
   return all.config.upstreams.size() - 1;
+} catch (const std::invalid_argument& wrong) {
+  all.report.error(from.at, wrong.what());
+  return std::nullopt;
 }
 
 /// What nginx asks of an upstream whose names are resolved while it runs.
@@ -143,11 +147,7 @@ void check_resolving(draft& all, const upstream_draft& one) {
 void make_upstreams(draft& all) {
   for (auto& one : all.upstreams) {
     check_resolving(all, one);
-    try {
-      if (!one.backends.empty()) add_upstream(all, one);
-    } catch (const std::invalid_argument& e) {
-      all.report.error(one.at, e.what());
-    }
+    if (!one.backends.empty()) add_upstream(all, one);
   }
 }
 

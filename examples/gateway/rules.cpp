@@ -138,18 +138,35 @@ void add_header(scope& in, const directive& d) {
 
 void default_type(scope& in, const directive& d) { in.set->default_type = d.words[1].text; }
 
+void check_default_redirect(scope& in, const word& at) {
+  if (in.where != in_location || !in.here->proxy)
+    in.report().error(at.at, "\"proxy_redirect default\" belongs behind the \"proxy_pass\" of its location");
+  else if (in.here->proxy->variable_url)
+    in.report().error(at.at, "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
+}
+
 void proxy_redirect(scope& in, const directive& d) {
-  const auto& value = d.words[1];
-  if ((value != "default" && value != "off") || d.arguments() == 2) {
-    in.report().error(value.at, "\"proxy_redirect\" with replacements is not supported: it is default or off");
+  auto& all = in.set->proxy_redirect;
+  const auto& from = d.words[1];
+  if (all && all->empty()) return in.report().error(d.at(), "\"proxy_redirect\" is off already");
+  if (!all) all.emplace();
+  if (d.arguments() == 1) {
+    if (from == "off") return all->clear();
+    if (from != "default") return bad_value(in, d, "it is off, default, or what is replaced and by what");
+    check_default_redirect(in, from);
+    all->emplace_back();
     return;
   }
-  in.set->proxy_redirect = value == "default";
-  if (value == "off") return;
-  if (in.where != in_location || !in.here->proxy)
-    in.report().error(value.at, "\"proxy_redirect default\" belongs behind the \"proxy_pass\" of its location");
-  else if (in.here->proxy->variable_url)
-    in.report().error(value.at, "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
+  redirect_rule fresh;
+  if (from.text.starts_with('~')) {
+    const bool ignore_case = from.text.starts_with("~*");
+    fresh.expression = act::compile_pattern(std::string_view(from.text).substr(ignore_case ? 2 : 1), ignore_case, from.at, in);
+    if (!fresh.expression) return;
+  } else {
+    fresh.from = text_template::compile(from, in.variables(), in.report());
+  }
+  fresh.to = text_template::compile(d.words[2], in.variables(), in.report());
+  all->push_back(std::move(fresh));
 }
 
 void next_upstream(scope& in, const directive& d) {
@@ -345,7 +362,7 @@ constexpr rule understood[] = {
     simple("proxy_set_header", all_levels, 2, 2, set_header),
     simple("proxy_hide_header", all_levels, 1, 1, name_list<&settings::proxy_hide_header>),
     simple("proxy_pass_header", all_levels, 1, 1, name_list<&settings::proxy_pass_header>),
-    simple("proxy_redirect", all_levels, 1, 2, proxy_redirect, once),
+    simple("proxy_redirect", all_levels, 1, 2, proxy_redirect),
     simple("proxy_connect_timeout", all_levels, 1, 1, time_value<&settings::proxy_connect_timeout>, once),
     simple("proxy_read_timeout", all_levels, 1, 1, time_value<&settings::proxy_read_timeout>, once),
     simple("proxy_send_timeout", all_levels, 1, 1, time_value<&settings::proxy_send_timeout>, once),
@@ -391,7 +408,11 @@ constexpr contexts_and_names only_tune[] = {
      "proxy_busy_buffers_size proxy_max_temp_file_size proxy_request_buffering "
      "proxy_temp_file_write_size proxy_temp_path proxy_socket_keepalive proxy_ignore_client_abort "
      "proxy_intercept_errors fastcgi_temp_path scgi_temp_path uwsgi_temp_path server_tokens etag "
-     "recursive_error_pages msie_padding msie_refresh read_ahead"},
+     "recursive_error_pages msie_padding msie_refresh read_ahead "
+     // They say how a cache is used, and proxy_cache, which makes one, is refused.
+     "proxy_cache_background_update proxy_cache_bypass proxy_cache_convert_head proxy_cache_key proxy_cache_lock "
+     "proxy_cache_lock_age proxy_cache_lock_timeout proxy_cache_methods proxy_cache_min_uses "
+     "proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid proxy_no_cache"},
     {all_levels | in_location_if,
      "sendfile gzip"},
     {all_levels | in_upstream,
@@ -443,12 +464,29 @@ constexpr reason_and_names would_matter[] = {
      "add_trailer add_header_inherit sub_filter add_before_body add_after_body chunked_transfer_encoding "
      "proxy_method proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_bind "
      "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_ignore_headers proxy_force_ranges "
-     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path proxy_cache_key proxy_cache_valid "
-     "proxy_cache_bypass proxy_no_cache proxy_cache_use_stale proxy_cache_lock proxy_cache_methods"},
+     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path"},
     {balances,
      "least_time sticky sticky_cookie_insert queue state"},
     {other_protocol,
      "stream mail fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass"},
+};
+
+struct argument_and_names {
+  std::string_view argument;
+  std::string_view names;
+};
+/// Nginx's defaults among the refused: these are as if they were not there.
+constexpr argument_and_names would_not_matter[] = {
+    {"off",
+     "auth_basic auth_request autoindex charset expires gunzip http2 http3 mirror proxy_bind proxy_cache "
+     "proxy_cookie_domain proxy_cookie_flags proxy_cookie_path proxy_force_ranges proxy_ssl_server_name "
+     "proxy_ssl_verify proxy_store random_index ssi ssl ssl_early_data ssl_stapling"},
+    {"on",
+     "chunked_transfer_encoding merge_slashes proxy_pass_request_body proxy_pass_request_headers"},
+    {"0",
+     "limit_rate proxy_limit_rate"},
+    {"all",
+     "allow satisfy"},
 };
 
 /// Calls f with each of the words.
@@ -471,6 +509,11 @@ std::vector<rule> all_rules() {
   for (const auto& [why, names] : would_matter)
     for_each_word(names, [&, because = why](std::string_view name) {
       all.push_back({how::refused, name, anywhere, 0, any_number, false, nullptr, false, because});
+    });
+  for (const auto& [argument, names] : would_not_matter)
+    for_each_word(names, [&, what = argument](std::string_view name) {
+      for (auto& one : all)
+        if (one.name == name && one.how == how::refused) one.harmless = what;
     });
   return all;
 }

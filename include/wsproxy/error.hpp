@@ -33,7 +33,8 @@ enum class errc {
   bad_host,               ///< (3.2) a Host that names no host
   bad_content_length,     ///< (6.3) not a number, or repeated
   length_with_coding,     ///< (6.1) Content-Length beside Transfer-Encoding
-  unknown_coding,         ///< (6.1) a transfer coding other than chunked
+  chunked_not_last,       ///< (6.3) a Transfer-Encoding whose last coding is not chunked, or chunked twice
+  unknown_coding,         ///< (6.1) a transfer coding before the last, chunked
   coding_in_http_1_0,     ///< (6.1) Transfer-Encoding in an HTTP/1.0 request
   // A body.
   bad_chunk,              ///< (7.1) a chunk header, its data's end or a trailer is malformed

@@ -18,7 +18,8 @@ constexpr std::size_t max_trailers = 16 * 1024;
 // What the two fields that delimit a body say, before the rules of a message are applied.
 struct declared {
   bool coding = false;   // any Transfer-Encoding line
-  bool chunked = false;  // their list is exactly `chunked`
+  bool ends = false;     // their list ends in `chunked`, which stands nowhere else in it
+  bool chunked = false;  // it is nothing but that
   std::size_t lengths = 0;
   std::optional<std::uint64_t> length{};  // the only Content-Length, if it is a number
 };
@@ -34,7 +35,7 @@ std::optional<std::uint64_t> parse_length(std::string_view text) noexcept {
 declared declared_by(const fields& lines) noexcept {
   declared found;
   std::size_t codings = 0;
-  bool last_is_chunked = false;
+  std::size_t chunked = 0;
   for (const auto& line : lines) {
     if (iequals(line.name, "Content-Length")) {
       ++found.lengths;
@@ -43,12 +44,14 @@ declared declared_by(const fields& lines) noexcept {
       found.coding = true;
       for_each_element(line.value, [&](std::string_view coding) {
         ++codings;
-        last_is_chunked = iequals(coding, "chunked");
+        found.ends = iequals(coding, "chunked");
+        chunked += found.ends;
         return true;
       });
     }
   }
-  found.chunked = codings == 1 && last_is_chunked;
+  found.ends = found.ends && chunked == 1;
+  found.chunked = found.ends && codings == 1;
   return found;
 }
 
@@ -80,7 +83,7 @@ body_framing request_framing(const request_head& head, std::error_code& error) {
   else if (found.coding && found.lengths != 0)
     error = errc::length_with_coding;
   else if (found.coding && !found.chunked)
-    error = errc::unknown_coding;
+    error = found.ends ? errc::unknown_coding : errc::chunked_not_last;
   else if (found.lengths != 0 && !found.length)
     error = errc::bad_content_length;
   if (error) return {};

@@ -343,7 +343,7 @@ errc head_parser::impl::unnamed_refusal() {
   const bool length = here_length || fields_.count("Content-Length") != 0;
   const bool coding = here_coding || fields_.count("Transfer-Encoding") != 0;
   if (length && coding) return errc::length_with_coding;
-  return coding ? errc::unknown_coding : errc::bad_content_length;
+  return coding ? errc::chunked_not_last : errc::bad_content_length;
 }
 
 // The fields' two allocations, once, in their size: most heads arrive whole.

@@ -67,7 +67,7 @@ TEST_CASE("a variable that cannot be one is refused") {
 }
 
 TEST_CASE("directives that restrict, encrypt or serve are refused by name") {
-  for (const auto* line : {"allow all;", "deny all;", "auth_basic x;", "limit_req zone=a;", "internal;", "rewrite a b;",
+  for (const auto* line : {"allow 10.0.0.0/8;", "deny all;", "auth_basic x;", "limit_req zone=a;", "internal;", "rewrite a b;",
                            "error_page 404 /x;", "alias /x;", "ssl_verify_client on;", "limit_except GET { }"}) {
     const auto found = in_location(line);
     REQUIRE(found.size() == 1);
@@ -77,6 +77,21 @@ TEST_CASE("directives that restrict, encrypt or serve are refused by name") {
         strings{"t.conf:3:29: error: \"ssl\" is not supported: this gateway speaks plain HTTP/1.1"});
   CHECK(in_http("server { listen 127.0.0.1:1; location / { proxy_pass https://127.0.0.1; } }").at(0).find("https://") !=
         std::string::npos);
+}
+
+TEST_CASE("what would be refused is none where it says what holds anyway") {
+  for (const auto* line : {"allow all;", "auth_basic off;", "proxy_cache off;", "limit_rate 0;", "expires off;",
+                           "chunked_transfer_encoding on;", "proxy_ssl_verify off;"}) {
+    CAPTURE(line);
+    CHECK(in_location(line) == strings{});
+  }
+  for (const auto* line : {"auth_basic Off;", "auth_basic off off;", "limit_rate 1;", "chunked_transfer_encoding off;",
+                           "proxy_cache on;", "allow all { }"}) {
+    CAPTURE(line);
+    const auto found = in_location(line);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].find("is not supported: ") != std::string::npos);
+  }
 }
 
 TEST_CASE("a directive that only tunes is ignored with one warning") {

@@ -1,6 +1,8 @@
 // The mistakes that are made most, each in an otherwise right file: where it is, what is wrong, what would be right.
 #include <examples/gateway/loader.hpp>
 
+#include <algorithm>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include "fixture.hpp"
@@ -123,6 +125,17 @@ TEST_CASE("each mistake is named where it is, with what would be right") {
     CHECK(loaded.config == nullptr);
     const auto found = messages(loaded);
     CHECK(std::find(found.begin(), found.end(), one.message) != found.end());
+  }
+}
+
+TEST_CASE("a path of a socket with a NUL byte is a mistake like any other") {
+  using namespace std::string_literals;
+  for (const auto& [right, wrong] : {std::pair("server 127.0.0.1:9002;"s, "server unix:/a\0b;"s),
+                                     std::pair("60s;"s, "60s; if ($host) { proxy_pass http://unix:\0; }"s)}) {
+    std::string text(good);
+    text.replace(text.find(right), right.size(), wrong);
+    const auto found = messages(wsproxy_gateway::load_text(text, "t.conf"));
+    CHECK(std::ranges::any_of(found, [](const auto& one) { return one.find("error: a NUL byte in ") != one.npos; }));
   }
 }
 

@@ -231,6 +231,32 @@ TEST_CASE("proxy_redirect default translates a backend's Location") {
   CHECK(location("/off/x", "http://127.0.0.1:81/base/y") == "http://127.0.0.1:81/base/y");
 }
 
+TEST_CASE("proxy_redirect replaces a beginning, or all that an expression matches, by the first rule that fits") {
+  const auto text = with_server(
+      "proxy_redirect http:// https://; location / { proxy_pass http://127.0.0.1:81; }"
+      "location /own/ { proxy_pass http://127.0.0.1:81/base/; proxy_redirect http://a.test/ /a/; proxy_redirect default;"
+      " proxy_redirect ~^http://(?<name>\\w+)\\.test(/.*)$ https://$host/$name$2; proxy_redirect http://b http://c; }");
+  const auto location = [&](const char* target, std::string_view value) {
+    return std::string(ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
+  };
+  CHECK(location("/", "http://127.0.0.1:81/y") == "https://127.0.0.1:81/y");
+  CHECK(location("/", "/y") == "/y");
+  CHECK(location("/own/x", "http://a.test/y") == "http://example.test:8020/a/y");
+  CHECK(location("/own/x", "http://127.0.0.1:81/base/y") == "http://example.test:8020/own/y");
+  CHECK(location("/own/x", "http://b.test/y?z") == "https://example.test/b/y?z");
+  CHECK(location("/own/x", "https://b.test/y") == "https://b.test/y");
+}
+
+TEST_CASE("set $args makes the query that the backend gets") {
+  const auto text = with_server(
+      "location / { proxy_pass http://127.0.0.1:81; set $args \"${args}b=2\"; proxy_set_header X-Arg $arg_b; }"
+      "location /none { proxy_pass http://127.0.0.1:81; set $args ''; }");
+  const auto target = [&](const char* asked) { return ask(text, {.target = asked}).target(); };
+  CHECK(target("/x?a=1&") == "/x?a=1&b=2");
+  CHECK(target("/%41/../x") == "/x?b=2");
+  CHECK(target("/none?a") == "/none");
+}
+
 TEST_CASE("an error page carries the fields that are always added") {
   const auto config = load(with_server("add_header X-Always $status always; location / { proxy_pass http://127.0.0.1:1; }"));
   const request what;

@@ -441,7 +441,8 @@ STRICT = {
     "Host bad port": (400, "RFC 9110 section 7.2: a port is digits"),
     "absolute-form": (400, "the target's authority and Host differ"),
     "absolute-form, another Host": (400, "the target's authority and Host differ"),
-    "Transfer-Encoding twice": (501, "RFC 9112 section 6.1: codings other than chunked alone are not known"),
+    "Transfer-Encoding unknown": (400, "RFC 9112 section 6.3: the last coding is not chunked"),
+    "Transfer-Encoding identity": (400, "RFC 9112 section 6.3: the last coding is not chunked"),
 }
 BROKEN_SWITCHES = ("ws-wrong-accept", "ws-no-accept", "ws-no-connection", "ws-other-protocol")
 BROKEN_ANSWERS = ("garbage", "two-lengths", "length-and-chunked", "bad-length", "unknown-coding", "bare-lf")

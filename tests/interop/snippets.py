@@ -147,7 +147,7 @@ def arguments():
             "Error",
         ),
     )
-    yield from values("proxy_redirect", "location", ("off", "default", "of", "off off", "default default"))
+    yield from values("proxy_redirect", "location", ("off", "default", "of", "off off", "default default", "http:// https://", "/a/ /b/ /c/", "~^http://(.*)$ https://$1", "~*a b", "~( b", "$nope b", "a $nope", "'' b", "a ''", "~^(?<x>.*)$ $x"))
     yield from values("default_type", "server", ("text/html", "''", "a b"))
     yield from values("absolute_redirect", "server", ("on", "off", "ON", "yes", "1"))
     yield from values(
@@ -415,6 +415,9 @@ def upstreams():
         "location / { proxy_redirect default; return 200; }",
         "location / { proxy_pass http://$host; proxy_redirect default; }",
         "location / { proxy_redirect off; proxy_redirect off; proxy_pass http://u; }",
+        "location / { proxy_redirect off; proxy_redirect a b; proxy_pass http://u; }",
+        "location / { proxy_redirect a b; proxy_redirect a b; proxy_redirect c d; proxy_pass http://u; }",
+        "location / { proxy_pass http://u; proxy_redirect default; proxy_redirect default; proxy_redirect a b; }",
     )
 
 

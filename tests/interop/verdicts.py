@@ -12,7 +12,6 @@ from snippets import FILES, SNIPPETS
 DECIDED = (
     ("a buffer of nothing holds no head", r"proxy_buffer_size 0;"),
     ("no worker would serve nobody", r"worker_processes 0;"),
-    ("replacements are not supported, whatever they are called", r"proxy_redirect (\w+) \1;"),
     ("a field without a name cannot be sent", r"proxy_set_header '' b;"),
     ("no response has such a status", r"return (0|199);"),
     ("this balancing method has no backups, wherever they stand", r"server .* backup; .* hash \$host;"),
