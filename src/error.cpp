@@ -56,7 +56,7 @@ std::string_view message_of(errc error) noexcept {
   case errc::half_close_timeout:
     return "The half_close timer fired: one side had ended and the other was silent.";
   case errc::heartbeat_timeout: return "The heartbeat timer fired: a ping stayed unanswered.";
-  case errc::bad_rewrite: return "The host's rewrite failed or made a head that cannot be sent.";
+  case errc::bad_rewrite: return "A function of the host's failed or made a head that cannot be sent.";
   case errc::bad_frame: return "A WebSocket frame breaks RFC 6455, section 5.";
   case errc::message_too_large: return "A WebSocket message is larger than the limit.";
   case errc::frame_too_large: return "A WebSocket frame is larger than the limit.";

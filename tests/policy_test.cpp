@@ -25,7 +25,7 @@ TEST_CASE("the defaults and zero everywhere are valid") {
   CHECK_NOTHROW(validate(none));
 }
 
-TEST_CASE("a negative time is refused by the name of its member") {
+TEST_CASE("a time that is negative, or endless, is refused by the name of its member") {
   const std::pair<duration timeouts::*, const char*> members[] = {{&timeouts::client_head, "client_head"},
                                                                   {&timeouts::keep_alive, "keep_alive"},
                                                                   {&timeouts::client_body, "client_body"},
@@ -43,7 +43,13 @@ TEST_CASE("a negative time is refused by the name of its member") {
     timeouts times;
     times.*member = -1ms;
     CHECK_THROWS_MATCHES(validate(times), std::invalid_argument, MessageMatches(ContainsSubstring(name)));
+    times.*member = duration::max();  // for "never": it could not be added to any time
+    CHECK_THROWS_MATCHES(validate(times), std::invalid_argument,
+                         MessageMatches(ContainsSubstring(name) && ContainsSubstring("zero is off")));
+    times.*member = longest_time;
+    CHECK_NOTHROW(validate(times));
   }
+  CHECK_THROWS_AS(validate(retry{.within = duration::max()}), std::invalid_argument);
   heartbeat beat;
   beat.interval = -1ms;
   CHECK_THROWS_MATCHES(validate(beat), std::invalid_argument, MessageMatches(ContainsSubstring("interval")));

@@ -70,7 +70,7 @@ enum class errc {
   half_close_timeout,     ///< timeouts::half_close
   heartbeat_timeout,      ///< heartbeat::timeout: forward_result::who did not answer
   // The host.
-  bad_rewrite,            ///< a rewrite threw, or made a head that cannot be sent: 500
+  bad_rewrite,            ///< a function of the host's threw, or made a head that cannot be sent: 500
   // The tunnel.
   bad_frame,              ///< RFC 6455 section 5, when frames are enforced
   message_too_large,      ///< over limits::message

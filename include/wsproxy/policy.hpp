@@ -17,6 +17,8 @@ namespace wsproxy {
 
 /// A span of time in all that is configured: milliseconds.
 using duration = std::chrono::milliseconds;
+/// A century: longer ones, such as duration::max(), are refused, and where nothing is refused taken for this.
+inline constexpr duration longest_time = std::chrono::hours(24 * 36525);
 /// Time points are an argument everywhere below `proxy/`; nothing there reads a clock.
 using time_point = std::chrono::steady_clock::time_point;
 
@@ -148,6 +150,7 @@ struct upgrade_policy {
 
 /// Throws std::invalid_argument naming the member that is negative or out of range.
 WSPROXY_EXPORT void validate(const timeouts&);
+WSPROXY_EXPORT void validate(const retry&);  ///< the same
 /// The same of a heartbeat.
 WSPROXY_EXPORT void validate(const heartbeat&);
 /// The same of a slow_consumer.

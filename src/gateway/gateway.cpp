@@ -114,7 +114,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   /// A tunnel that was established while draining.
   void drain_late(const session_handle& session) const {
     const auto& how = drain_of(session);
-    if (how.code != 0) session.drain({.code = how.code, .reason = how.reason});
+    if (how.code != 0) session.drain({.deadline = duration::zero(), .code = how.code, .reason = how.reason});
   }
 
   const asio::any_io_executor executor;
@@ -263,13 +263,14 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void forward(pass to) {
+    if (server_->stopped) return close();  // by the selector
     keep_alive_ = times_of(to.how).keep_alive;
     if (!enter(to)) {
       ++server_->over_limit;
       forward_result result{.error = errc::tunnel_limit, .who = side::local, .cause = end_cause::refused,
                             .status = status_for(errc::tunnel_limit)};
       result.keep_alive = early_.empty() && client_keeps_alive();  // else they are frames for a tunnel that there is not
-      if (to.on_end) to.on_end(result);
+      tell("pass::on_end", to.on_end, result);
       return on_forwarded(std::move(result));
     }
     exchange what{.head = *head_,
@@ -287,7 +288,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     };
     async_forward(socket_, std::move(to.to), std::move(what), backend_dialer{},
                   stoppable([self = shared_from_this(), on_end = std::move(to.on_end)](forward_result result) {
-                    if (on_end) on_end(result);
+                    self->tell("pass::on_end", on_end, result);
                     self->on_forwarded(std::move(result));
                   }));
   }
@@ -408,7 +409,15 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   }
 
   void log(int status, std::uint64_t sent, const forward_result* result) const {
-    if (server_->options.on_request) server_->options.on_request(seen(), status, sent, result);
+    tell("gateway_options::on_request", server_->options.on_request, seen(), status, sent, result);
+  }
+  // The connection goes on whatever the host's function does.
+  template <class F, class... Args> void tell(const char* name, const F& f, const Args&... args) const {
+    if (f) try {
+      f(args...);
+    } catch (...) {
+      if (server_->options.on_warning) server_->options.on_warning(std::string(name) + " has thrown an exception");
+    }
   }
 
   const std::shared_ptr<state> server_;
@@ -554,6 +563,7 @@ std::vector<std::shared_ptr<gateway::state::connection>> gateway::state::present
 
 void gateway::state::drain(drain_options how, std::function<void()> done) {
   if (done) drained_.push_back(std::move(done));
+  how.deadline = std::min(how.deadline, longest_time);
   if (how.deadline > duration::zero()) {
     const auto at = std::chrono::steady_clock::now() + how.deadline;
     if (!deadline_ || at < deadline_->expiry()) {

@@ -106,7 +106,8 @@ bool worker_pool::drain(const drain_options& options) {
   pool.drain_all();
   const auto nothing_left = [&] { return pool.live == 0; };
   lock.lock();
-  if (options.deadline > duration::zero() && !pool.ended.wait_for(lock, options.deadline, nothing_left)) {
+  const auto deadline = std::min(options.deadline, longest_time);
+  if (deadline > duration::zero() && !pool.ended.wait_for(lock, deadline, nothing_left)) {
     lock.unlock();
     stop();
     lock.lock();

@@ -58,6 +58,10 @@ void serialize(const response_head& head, std::string& out) {
 
 std::string make_response(int status, std::string_view body, const fields& extra, bool close) {
   response_head head{status, std::string(reason_phrase(status)), http_version::http_1_1, extra};
+  // They may come from somebody else's answer.
+  head.fields.erase_if([](const field& line) {
+    return iequals(line.name, "Content-Length") || iequals(line.name, "Transfer-Encoding");
+  });
   if (has_no_content(status)) {
     body = {};
   } else {
@@ -65,7 +69,7 @@ std::string make_response(int status, std::string_view body, const fields& extra
     append_number(length, body.size());
     head.fields.add("Content-Length", length);
   }
-  if (close) head.fields.add("Connection", "close");
+  if (close && !head.fields.has_token("Connection", "close")) head.fields.add("Connection", "close");
   std::string out;
   serialize(head, out);
   return out.append(body);

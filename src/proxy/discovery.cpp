@@ -205,6 +205,8 @@ class resolving::state final : public detail::wakeable {
 resolving::resolving(asio::any_io_executor executor, std::vector<backend_options> names, resolving_options options) {
   if (options.interval <= duration::zero())
     throw std::invalid_argument("resolving_options::interval must be above zero");
+  if (options.interval > longest_time)
+    throw std::invalid_argument("resolving_options::interval must not be more than a century");
   if (!(options.jitter >= 0 && options.jitter <= 1))
     throw std::invalid_argument("resolving_options::jitter must be between 0 and 1");
   state_ = std::make_shared<state>(executor, std::move(names), std::move(options));

@@ -4,6 +4,7 @@ namespace wsproxy {
 
 std::shared_ptr<const route> route::make(route value) {
   validate(value.tunnel.timeouts);
+  validate(value.failover);
   validate(value.tunnel.heartbeat);
   validate(value.tunnel.slow_consumer);
   return std::make_shared<const route>(std::move(value));

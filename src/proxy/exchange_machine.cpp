@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <exception>
+#include <stdexcept>
+#include <utility>
 
 #include <asio/error.hpp>
+
+#include <wsproxy/http/rewrite.hpp>
 
 #include "../http/characters.hpp"
 
@@ -72,25 +75,35 @@ void exchange_machine::start(std::uint32_t random, time_point now) {
     return refuse(errc::early_bytes_too_large);
   request_reader_ = body_reader(request_body_);
   if (kind_ == request_kind::plain)
-    if (const auto bad = split_early()) return refuse(bad);
+    if (const auto bad = keep_for_attempts(std::exchange(what_.early, {}))) return refuse(bad);
   if (stop_at_verdict_ && !request_complete()) return refuse(errc::upgrade_with_body);  // nobody would send it
   expects_continue_ = !request_reader_.done() && what_.early.empty() && what_.head.version == http_version::http_1_1 &&
                       what_.head.fields.has_token("Expect", "100-continue");
   next_attempt(now);
 }
 
-// Of what was read with the head, the body's part goes up with every attempt, and the rest is left over.
-std::error_code exchange_machine::split_early() {
-  std::string_view rest = what_.early;
+// Of what was read before a backend listens, the body's part goes up with every attempt, and the rest is left over.
+std::error_code exchange_machine::keep_for_attempts(std::string_view in) {
+  std::string_view rest = in;
   while (!rest.empty() && !request_complete()) {
     const auto piece = request_reader_.feed(rest);
     if (piece.error) return piece.error;
     rest.remove_prefix(piece.consumed);
   }
   if (body_over_limit()) return errc::body_too_large;
-  result_.leftover = rest;
-  what_.early.resize(what_.early.size() - rest.size());
+  what_.early.append(in.substr(0, in.size() - rest.size()));
+  result_.leftover.append(rest);
   return {};
+}
+
+// Calls a function of the host's. False: it threw, which ends the exchange.
+template <class F>
+bool exchange_machine::ask_host(F f) try {
+  f();
+  return true;
+} catch (...) {
+  finish(end_cause::failed, errc::bad_rewrite, side::local, status_for(errc::bad_rewrite));
+  return false;
 }
 
 bool exchange_machine::body_over_limit() const noexcept {
@@ -101,11 +114,12 @@ bool exchange_machine::body_over_limit() const noexcept {
 void exchange_machine::next_attempt(time_point now) {
   result_.at = stage::pick;
   const std::string_view key = what_.hash_key ? *what_.hash_key : what_.client;
-  lease_ = backends_.pick({.head = &what_.head, .client = what_.client, .hash_key = key, .random = random_}, picks_, now);
+  const pick_for wanted{.head = &what_.head, .client = what_.client, .hash_key = key, .random = random_};
+  if (!ask_host([&] { lease_ = backends_.pick(wanted, picks_, now); })) return;
   if (!lease_) return finish(end_cause::failed, lease_.error(), side::upstream, status_for(lease_.error()));
   ++result_.attempts;
   result_.backend = lease_.backend();
-  if (what_.how->on_attempt) what_.how->on_attempt(what_, *result_.backend);
+  if (const auto& tell = what_.how->on_attempt; tell && !ask_host([&] { tell(what_, *result_.backend); })) return;
   result_.at = stage::connect;
   phase_ = step::dialing;
   connected_ = false;
@@ -154,15 +168,13 @@ void exchange_machine::on_dial_failed(std::error_code error, time_point now) {
 }
 
 void exchange_machine::send_request(time_point) {
-  try {
+  const bool made = ask_host([&] {
     request_rewrite rewrite;
     if (what_.how->rewrite_request) what_.how->rewrite_request(what_, *lease_.backend(), rewrite);
     sent_ = make_upstream_request(what_.head, kind_, request_body_, rewrite);
     serialize(sent_, up_out_);
-  } catch (const std::exception&) {
-    up_out_.clear();
-    return finish(end_cause::failed, errc::bad_rewrite, side::local, status_for(errc::bad_rewrite));
-  }
+  });
+  if (!made) return up_out_.clear();
   request_begun_ = true;
   if (std::exchange(expects_continue_, false)) down_out_ += "HTTP/1.1 100 Continue\r\n\r\n";
   if (kind_ == request_kind::websocket) return;
@@ -252,6 +264,10 @@ std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& 
     what_.early.append(text(in));
     return in.size();
   }
+  if (!connected_) {  // a read that was pending when the backend before failed: nobody is there to take it
+    if (const auto bad = keep_for_attempts(text(in))) refuse(bad);
+    return in.size();
+  }
   std::string_view rest = text(in);
   while (!rest.empty() && !request_complete()) {
     if (!out.room()) return in.size() - rest.size();
@@ -326,6 +342,18 @@ bool exchange_machine::client_keeps_alive() const noexcept {
   return what_.head.version == http_version::http_1_1 || fields.has_token("Connection", "keep-alive");
 }
 
+// What the host makes of the response head. Throws what its function throws, and where the new status would be framed
+// in another way than the old one.
+response_head exchange_machine::rewritten() const {
+  response_head head = response_;
+  if (!what_.how->rewrite_response) return head;
+  strip_hop_by_hop(head.fields);  // else the backend could name fields that the host is about to set
+  what_.how->rewrite_response(what_, head);
+  const auto framing = [](int status) { return status < 200 || status == 204 || status == 304 ? status : 200; };
+  if (framing(head.status) != framing(response_.status)) throw std::invalid_argument("framed otherwise");
+  return head;
+}
+
 // The response head goes down: from here on the exchange is committed.
 void exchange_machine::begin_response(time_point) {
   result_.committed = true;
@@ -343,12 +371,11 @@ void exchange_machine::begin_response(time_point) {
     const bool refused_with_bytes = kind_ == request_kind::websocket && !what_.early.empty();
     result_.keep_alive = client_keeps_alive() && request_complete() && down.how != kind::until_close && !refused_with_bytes;
   }
+  const auto sent_before = down_out_.size();
   try {
-    response_head head = response_;
-    if (what_.how->rewrite_response) what_.how->rewrite_response(what_, head);
-    serialize(make_downstream_response(head, down, result_.keep_alive, what_.head.version), down_out_);
-  } catch (const std::exception&) {
-    down_out_.clear();
+    serialize(make_downstream_response(rewritten(), down, result_.keep_alive, what_.head.version), down_out_);
+  } catch (...) {
+    down_out_.resize(sent_before);
     result_.committed = false;
     finish(end_cause::failed, errc::bad_rewrite, side::local, status_for(errc::bad_rewrite));
   }

@@ -19,6 +19,7 @@ void validate(const health_check_options& options) {
   };
   validate(options.probe);
   require(options.interval > duration::zero(), "interval must be above zero");
+  require(options.interval <= longest_time, "interval must not be more than a century");
   require(options.jitter >= 0 && options.jitter <= 1, "jitter must be between 0 and 1");
   require(options.rise > 0, "rise must be above zero");
   require(options.fall > 0, "fall must be above zero");

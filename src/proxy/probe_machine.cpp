@@ -54,6 +54,7 @@ std::string host_of(const address& to) {
 void validate(const probe_options& options) {
   const auto refuse = [](const std::string& why) { throw std::invalid_argument("probe_options::" + why); };
   if (options.timeout <= duration::zero()) refuse("timeout must be above zero");
+  if (options.timeout > longest_time) refuse("timeout must not be more than a century");
   if (options.how == kind::tcp) return;
   if (!options.target.starts_with('/')) refuse("target \"" + options.target + "\" does not begin with /");
   if (options.status_from > options.status_to) refuse("status_from is greater than status_to");

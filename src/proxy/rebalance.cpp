@@ -80,6 +80,8 @@ rebalancing::rebalancing(asio::any_io_executor executor, upstream of, std::vecto
                          rebalancing_options options) {
   if (options.every <= duration::zero())
     throw std::invalid_argument("rebalancing_options::every must be above zero");
+  if (options.every > longest_time)
+    throw std::invalid_argument("rebalancing_options::every must not be more than a century");
   state_ = std::make_shared<state>(executor, std::move(of), std::move(sessions), std::move(options));
   state_->start();
 }

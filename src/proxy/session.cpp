@@ -1,5 +1,6 @@
 #include <wsproxy/proxy/session.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <utility>
 
@@ -51,6 +52,8 @@ template <class Command> void session_record::post(Command command) {
 }
 
 void session_record::post_drain(drain_order order) {
+  order.latest = std::min(order.latest, longest_time);
+  order.deadline = std::min(order.deadline, longest_time);
   post([order = std::move(order)](session_target& tunnel) { tunnel.drain_session(order); });
 }
 

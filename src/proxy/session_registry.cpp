@@ -79,6 +79,7 @@ drain_watch session_registry::drain_if(const predicate& which, const drain_optio
                                        std::function<void()> done) const {
   auto chosen = sessions();
   std::erase_if(chosen, [&](const session_handle& each) { return !which(each); });
+  const auto spread = std::min(how.spread, longest_time);
   const auto count = std::make_shared<detail::drain_count>(chosen.size(), done);
   if (chosen.empty() && done) done();
   // The i-th of n has the i-th part of the spread for its Close.
@@ -86,7 +87,7 @@ drain_watch session_registry::drain_if(const predicate& which, const drain_optio
   for (duration::rep i = 0; i != parts; ++i) {
     auto& record = *chosen[static_cast<std::size_t>(i)].record_;
     if (record.count_in(count))
-      record.post_drain({how.spread * i / parts, how.spread * (i + 1) / parts, how.deadline, how.code, how.reason});
+      record.post_drain({spread * i / parts, spread * (i + 1) / parts, how.deadline, how.code, how.reason});
     else if (auto last = count->ended(false))
       last();
   }

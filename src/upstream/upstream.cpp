@@ -29,7 +29,10 @@ pick_request::entry make_entry(backend_options options) {
   if (options.at.kind != address::family::unix_socket && options.at.port == 0) refuse(options, "port 0 cannot be connected to");
   if (options.weight == 0) refuse(options, "weight is 0");
   if (options.fail_timeout < std::chrono::seconds::zero()) refuse(options, "fail_timeout is negative");
+  if (options.fail_timeout > std::chrono::duration_cast<std::chrono::seconds>(longest_time))
+    refuse(options, "fail_timeout is more than a century");
   if (options.slow_start < duration::zero()) refuse(options, "slow_start is negative");
+  if (options.slow_start > longest_time) refuse(options, "slow_start is more than a century");
   health fresh(options);
   auto which = std::make_shared<backend>(options.name, options.at);
   return {std::move(which), std::move(options), fresh};
@@ -258,6 +261,8 @@ backend_changes upstream_state::edit(Edit edit) try {
 void upstream_state::configure(const upstream_options& next) {
   if (next.early_death < duration::zero())
     throw std::invalid_argument("upstream_options: early_death is negative");
+  if (next.early_death > longest_time)
+    throw std::invalid_argument("upstream_options: early_death is more than a century");
   retry_budget fresh(next.retry_budget);
   const std::lock_guard lock(mutex);
   if (next.retry_budget != options.retry_budget) budget = fresh;

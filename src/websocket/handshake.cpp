@@ -1,6 +1,7 @@
 #include <wsproxy/websocket/handshake.hpp>
 
 #include <optional>
+#include <stdexcept>
 
 #include <wsproxy/http/rewrite.hpp>
 
@@ -114,6 +115,13 @@ request_head make_upstream_request(const request_head& in, request_kind kind, co
   return {in.method, rewrite.target.empty() ? target_for_upstream(in) : rewrite.target,
           needs_1_1 ? http_version::http_1_1 : rewrite.version,
           fields_for_upstream(in, kind, body, rewrite.set)};
+}
+
+request_head make_upstream_request(const request_head& in, request_kind kind) {
+  std::error_code error;
+  const auto body = request_framing(in, error);
+  if (error) throw std::invalid_argument(error.message());
+  return make_upstream_request(in, kind, kind == request_kind::websocket ? body_framing{} : body);
 }
 
 response_verdict check_response(const request_head& sent, request_kind kind, const response_head& response) {

@@ -203,6 +203,84 @@ TEST_CASE("what a callback throws becomes a 500, and the server lives on") {
   }
 }
 
+TEST_CASE("what is only told of an exchange, and throws, costs a warning") {
+  mailbox<std::string> warnings;
+  setup with;
+  with.options.on_request = [](auto&&...) { throw 7; };
+  with.options.on_warning = [&](std::string_view text) { warnings.put(std::string(text)); };
+  listener backend;
+  const wsproxy::upstream to({{.name = backend.name()}});
+  with.select = [&](const inbound&) -> decision {
+    return wsproxy::pass{.to = to, .on_end = [](const wsproxy::forward_result&) { throw std::runtime_error("no"); }};
+  };
+  proxy p(std::move(with));
+  auto client = p.client();
+  for (int i = 0; i != 2; ++i) {
+    client.send(get());
+    auto b = backend.accept();
+    read_head(b);
+    b.send(ok("fine"));
+    CHECK(read_message(client).body == "fine");
+    CHECK(warnings.take() == "pass::on_end has thrown an exception");
+    CHECK(warnings.take() == "gateway_options::on_request has thrown an exception");
+  }
+  mailbox<bool> drained;
+  p.server().drain({}, [&] { drained.put(true); });
+  CHECK(drained.take());
+}
+
+TEST_CASE("a tunnel whose on_established throws ends, and is counted no more") {
+  listener backend;
+  const wsproxy::upstream to({{.name = backend.name()}});
+  mailbox<wsproxy::forward_result> results;
+  proxy p({.select = [&](const inbound&) -> decision {
+    return wsproxy::pass{.to = to,
+                         .on_established = [](const wsproxy::session_handle&) { throw 7; },
+                         .on_end = [&](const wsproxy::forward_result& result) { results.put(result); }};
+  }});
+  auto client = p.client();
+  client.send(handshake());
+  auto b = backend.accept();
+  read_head(b);
+  b.send(switching());
+  const auto result = results.take();
+  CHECK(result.error == wsproxy::errc::bad_rewrite);
+  CHECK(result.at == wsproxy::stage::tunnel);
+  client.end();
+  b.end();
+  CHECK(eventually([&] { return p.server().stats().tunnels == 0; }));
+  CHECK(to.backends().front()->active() == 0);
+}
+
+TEST_CASE("a gateway that its selector stops begins nothing more") {
+  listener backend;
+  const wsproxy::upstream to({{.name = backend.name()}});
+  wsproxy::gateway* server = nullptr;
+  proxy p({.select = [&](const inbound&) -> decision {
+    server->stop();
+    return wsproxy::pass{.to = to};
+  }});
+  server = &p.server();
+  auto client = p.client();
+  client.send(handshake());
+  CHECK(client.read_all().empty());
+  CHECK(eventually([&] { return p.server().stats().connections == 0; }));
+  CHECK(to.backends().front()->picked() == 0);
+}
+
+TEST_CASE("a drain for ever is not over at once") {
+  proxy p;
+  auto t = p.open();
+  mailbox<bool> drained;
+  p.server().drain({.deadline = wsproxy::duration::max(), .code = 1012}, [&] { drained.put(true); });
+  CHECK(close_code(read_frame(t.client)) == 1012);
+  t.client.send(client_frame(close_frame, std::string("\x03\xf4", 2)));
+  CHECK(close_code(read_frame(t.backend)) == 1012);
+  t.backend.send(server_frame(close_frame, std::string("\x03\xf4", 2)));
+  CHECK(drained.take());
+  CHECK(p.result().cause == wsproxy::end_cause::drained);
+}
+
 TEST_CASE("a request head that does not come in time ends the connection silently, or with 408") {
   const bool told = GENERATE(false, true);
   const std::string part = GENERATE("", "GET / HT");

@@ -155,6 +155,54 @@ TEST_CASE("A 101 that breaks a rule never becomes a tunnel") {
   CHECK(b.faults() == none);
 }
 
+TEST_CASE("What of a body comes while another backend is dialed goes to that one, and what follows it is left over") {
+  const auto body = sample(50);
+  const std::string next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+  const bool chunked = GENERATE(false, true);
+  const std::string framed = chunked ? "32\r\n" + body + "\r\n0\r\n\r\n" : body;
+  const auto unframed = [&](std::string_view seen) {
+    if (!chunked) return std::string(seen);
+    body_reader reader({.how = body_framing::kind::chunked});
+    std::string all;
+    while (!seen.empty() && !reader.done()) {
+      const auto piece = reader.feed(seen);
+      seen.remove_prefix(piece.consumed);
+      all += std::string_view(piece.data.data(), piece.data.size());
+    }
+    return all;
+  };
+  for (const auto streams : every_tier)
+    for (const std::size_t early : {std::size_t{0}, std::size_t{7}, framed.size() - 1}) {
+      CAPTURE(static_cast<int>(streams), chunked, early);
+      bench b;
+      b.streams = streams;
+      b.backends = {at("b1:1000"), at("b2:1000")};
+      b.how.failover.on = retry::error | retry::non_idempotent;
+      b.request = std::string("PUT / HTTP/1.1\r\nHost: a\r\n") +
+                  (chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "Content-Length: 50\r\n\r\n") +
+                  framed.substr(0, early);
+      b.b1().on_accept = answering([](peer& p, const request_head&) { p.reset(); });
+      b.b2().delay = 1s;
+      std::string seen;
+      b.b2().on_accept = answering([&](peer& p, const request_head&) {
+        p.on_receive = [&](peer& self) {
+          seen = self.received;
+          if (seen.ends_with(chunked ? "\r\n0\r\n\r\n" : body)) self.send(status(200));
+        };
+        p.notify();
+      });
+      b.start();
+      b.w.run_for(500ms);
+      b.client->send(framed.substr(early) + next);
+      b.w.run();
+      CHECK(unframed(seen) == body);
+      CHECK(b.result().status == 200);
+      CHECK(b.result().attempts == 2);
+      CHECK(b.result().leftover == next);
+      CHECK(b.faults() == none);
+    }
+}
+
 TEST_CASE("A request is sent again whole, with the part of its body that came with the head") {
   const auto body = sample(5'000);
   const bool everything = GENERATE(false, true);

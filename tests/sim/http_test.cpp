@@ -557,3 +557,54 @@ TEST_CASE("A rewrite changes the head in both directions, and one that throws is
     CHECK(c.faults() == none);
   }
 }
+
+TEST_CASE("What a host's function throws, and a status that would be framed otherwise, is a 500") {
+  struct failing : balancer {
+    std::optional<std::size_t> pick(pick_request&) override { throw 7; }
+  };
+  const std::vector<std::function<void(bench&)>> ways{
+      [](bench& b) { b.group = upstream({{.name = "b1:1000"}}, std::make_shared<failing>()); },
+      [](bench& b) { b.how.on_attempt = [](auto&&...) { throw 7; }; },
+      [](bench& b) { b.how.rewrite_request = [](auto&&...) { throw 7; }; },
+      [](bench& b) { b.how.rewrite_response = [](auto&&...) { throw 7; }; },
+      [](bench& b) { b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 204; }; },
+      [](bench& b) { b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 304; }; },
+      [](bench& b) { b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 101; }; },
+  };
+  for (std::size_t i = 0; i != ways.size(); ++i) {
+    CAPTURE(i);
+    bench b;
+    b.request = get();
+    ways[i](b);
+    b.b1().on_accept = answering_with(ok("x"));
+    b.run();
+    CHECK(b.result().error == errc::bad_rewrite);
+    CHECK(b.result().status == 500);
+    CHECK_FALSE(b.result().committed);
+    CHECK(b.client->received.empty());
+    CHECK(b.faults() == none);
+  }
+  bench b;
+  b.request = get();
+  b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 404; };
+  b.b1().on_accept = answering_with(ok("x"));
+  b.run();
+  CHECK(read_response(b.client->received).head.status == 404);
+}
+
+TEST_CASE("A backend cannot take away what the host sets in its answer") {
+  bench b;
+  b.request = get();
+  b.how.rewrite_response = [](const exchange&, response_head& head) {
+    CHECK(head.fields.count("Connection") == 0);
+    CHECK(head.fields.count("X-Theirs") == 0);
+    head.fields.set("Content-Security-Policy", "default-src 'self'");
+  };
+  b.b1().on_accept = answering_with(
+      "HTTP/1.1 200 OK\r\nConnection: close, Content-Security-Policy, X-Theirs\r\nX-Theirs: 1\r\n"
+      "Content-Length: 0\r\n\r\n");
+  b.run();
+  CHECK(read_response(b.client->received).head.fields.value_or_empty("Content-Security-Policy") ==
+        "default-src 'self'");
+  CHECK(b.faults() == none);
+}

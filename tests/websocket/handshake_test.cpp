@@ -172,6 +172,15 @@ TEST_CASE("what Upgrade and Connection say is decided by the kind; their spellin
         "upgrade");
 }
 
+TEST_CASE("a body that the request announces is announced upstream") {
+  request_head in{"POST", "/", http_version::http_1_1, {{"Host", "a"}, {"Content-Length", "7"}}};
+  CHECK(make_upstream_request(in, plain).fields.joined("Content-Length") == "7");
+  in.fields = {{"Host", "a"}, {"Transfer-Encoding", "chunked"}};
+  CHECK(make_upstream_request(in, plain).fields.joined("Transfer-Encoding") == "chunked");
+  in.fields = {{"Host", "a"}, {"Content-Length", "x"}};
+  CHECK_THROWS_AS(make_upstream_request(in, plain), std::invalid_argument);
+}
+
 TEST_CASE("what asks for another protocol, or in another way, goes upstream without Upgrade") {
   for (const auto* list : {"h2c", "websocket"}) {
     request_head in{"POST",

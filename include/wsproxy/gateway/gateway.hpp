@@ -97,7 +97,8 @@ struct gateway_options {
   std::function<respond(int status, const std::error_code& why, const inbound& request)> error_answer{};
   /// Called once per request that ended, after the response or tunnel: for an access log.
   std::function<void(const inbound& request, int status, std::uint64_t sent, const forward_result* result)> on_request{};
-  /// Trouble that has no request: accepting paused for want of descriptors, a listener that failed.
+  /// Trouble that has no request: accepting paused for want of descriptors, a listener that failed, a function of
+  /// yours that was only to be told and has thrown. Must not throw itself.
   std::function<void(std::string_view message)> on_warning{};
 };
 
@@ -114,7 +115,7 @@ struct gateway_stats {
 /// Copies share one server. A gateway runs on one executor, which must not run two of its handlers at a
 /// time (a context run by one thread, or a strand); for more threads, one context and one gateway each,
 /// with `reuse_port`. Members may be called from any thread unless said otherwise.
-/// Destroying the last copy closes the listeners and every connection.
+/// Destroying the last copy, before the executor's context, closes the listeners and every connection.
 class WSPROXY_EXPORT gateway {
  public:
   /// Which way a request goes. Called on the gateway's executor; must not block; an exception is a 500.

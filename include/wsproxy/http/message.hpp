@@ -40,7 +40,8 @@ WSPROXY_EXPORT void serialize(const request_head&, std::string& out);
 WSPROXY_EXPORT void serialize(const response_head&, std::string& out);
 
 /// A complete small response with Content-Length (and none for 1xx, 204, 304).
-/// `extra` comes before Content-Length; `close` adds `Connection: close`.
+/// `extra` comes before Content-Length, without its own Content-Length and Transfer-Encoding; `close` adds
+/// `Connection: close` where it is not there.
 WSPROXY_EXPORT std::string make_response(int status, std::string_view body, const fields& extra = {}, bool close = false);
 
 /// The reason phrase a status is sent with, in nginx's words where it has one; "" for unknown codes.

@@ -33,13 +33,15 @@ struct WSPROXY_EXPORT route {
   upgrade_policy upgrade{};        ///< what may become a WebSocket
   head_limits response_limits{};   ///< bounds of an upstream's response head
   /// Told of every backend that is about to be dialed, those that are never reached too; on the exchange's
-  /// executor; must neither block nor throw.
+  /// executor; must not block. An exception is errc::bad_rewrite, a 500.
   std::function<void(const exchange&, const backend&)> on_attempt{};
   /// Changes the request for this backend: target, fields to set. Called once per attempt, on the
-  /// exchange's executor; must not block. Empty: the request goes as it came, less its hop-by-hop fields.
+  /// exchange's executor; must not block. An exception is errc::bad_rewrite, a 500. Empty: the request goes as it
+  /// came, less its hop-by-hop fields.
   std::function<void(const exchange&, const backend&, request_rewrite&)> rewrite_request{};
   /// Changes the response head (a 101 too) before it goes downstream; hop-by-hop fields are gone
-  /// already and are decided after it. Empty: as it came.
+  /// already and are decided after it. The status may change only to one that is framed alike: not to or from 101,
+  /// 204 or 304. That, and an exception, is errc::bad_rewrite, a 500. Empty: as it came.
   std::function<void(const exchange&, response_head&)> rewrite_response{};
   /// Told of what happens to its tunnels; null: nobody is.
   std::shared_ptr<observer> watch{};
@@ -67,7 +69,7 @@ struct exchange {
   /// Where its tunnel is listed while it lives.
   std::optional<session_registry> sessions{};
   /// Called once, when the 101 has been handed to the downstream connection (of async_tunnel: when the tunnel
-  /// begins); on the exchange's executor.
+  /// begins); on the exchange's executor. If it throws, the tunnel ends with errc::bad_rewrite.
   std::function<void(session_handle)> on_established{};
   /// The host's own, for the functions of `how`: what they have to know of this request.
   std::shared_ptr<void> user{};

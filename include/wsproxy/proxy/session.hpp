@@ -50,7 +50,8 @@ struct drain_options {
 };
 
 /// A weak handle on a tunnel: it keeps nothing open, may be copied, and every member may be called from
-/// any thread at any time, also after the tunnel has ended (then nothing happens).
+/// any thread, also after the tunnel has ended (then nothing happens); not while the tunnel's context is being
+/// destroyed with the tunnel in it.
 class WSPROXY_EXPORT session_handle {
  public:
   session_handle() = default;

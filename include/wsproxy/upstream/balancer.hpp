@@ -123,7 +123,8 @@ class pick_request {
 };
 
 /// A balancing method. Called by its upstream under that upstream's lock: `pick` needs no lock of its
-/// own, must not block, and must not call back into the upstream. One object serves one upstream.
+/// own, must not block, and must not call back into the upstream. If it throws, the exchange ends with
+/// errc::bad_rewrite, a 500. One object serves one upstream.
 class WSPROXY_EXPORT balancer {
  public:
   virtual ~balancer() = default;

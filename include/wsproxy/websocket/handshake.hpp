@@ -46,8 +46,11 @@ struct request_rewrite {
 ///    sent; `rewrite.set` cannot set them.
 /// The client's Sec-WebSocket-Key is forwarded. If neither `set` nor the client has a Host, a `Host` with an
 /// empty value comes first. Does not modify `in`.
-WSPROXY_EXPORT request_head make_upstream_request(const request_head& in, request_kind kind, const body_framing& body = {},
+WSPROXY_EXPORT request_head make_upstream_request(const request_head& in, request_kind kind, const body_framing& body,
                                    const request_rewrite& rewrite = {});
+/// The same with the body that `in` announces (request_framing, http/body.hpp), and no rewrite. Throws
+/// std::invalid_argument where it announces none that can be.
+WSPROXY_EXPORT request_head make_upstream_request(const request_head& in, request_kind kind);
 
 /// What an upstream's response head means for a request.
 struct response_verdict {

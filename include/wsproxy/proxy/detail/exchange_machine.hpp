@@ -79,7 +79,9 @@ class WSPROXY_EXPORT exchange_machine {
   bool settled() const noexcept { return settled_; }
 
  private:
-  std::error_code split_early();
+  std::error_code keep_for_attempts(std::string_view in);
+  template <class F>
+  bool ask_host(F f);
   bool body_over_limit() const noexcept;
   void next_attempt(time_point now);
   bool may_retry(unsigned condition, time_point now) const noexcept;
@@ -94,6 +96,7 @@ class WSPROXY_EXPORT exchange_machine {
   std::size_t on_response_head(std::span<const char> in, slices& out, time_point now);
   std::size_t on_response_body(std::span<const char> in, slices& out);
   void on_final_head(time_point now);
+  response_head rewritten() const;
   void begin_response(time_point now);
   void end_response(slices& out);
   bool client_keeps_alive() const noexcept;

@@ -475,8 +475,12 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     if (!with.on_established && !with.sessions && !how_->watch) return;
     record_ = session_record::make(this->io_executor(), *this,
                                    {std::move(with.client), lease_.backend(), how_, established_}, with.sessions);
-    if (how_->watch) how_->watch->established(session_handle(record_));
-    if (with.on_established) with.on_established(session_handle(record_));
+    try {
+      if (how_->watch) how_->watch->established(session_handle(record_));
+      if (with.on_established) with.on_established(session_handle(record_));
+    } catch (...) {
+      tunnel_->abort(errc::bad_rewrite);  // it is the host's, and the host has lost its thread
+    }
   }
   void tell_stalls() {
     for (const side s : {side::downstream, side::upstream})
