@@ -13,6 +13,11 @@
 
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 
+#include "target_of.hpp"
+#ifdef __linux__
+#include "edge_environment.hpp"
+#endif
+
 namespace wsproxy {
 
 namespace {
@@ -20,8 +25,9 @@ namespace {
 // A strand's own work must not delay everybody's timers: take what is beneath it.
 asio::any_io_executor beneath(const asio::any_io_executor& executor) {
   using context_executor = asio::io_context::executor_type;
-  if (auto* strand = executor.target<asio::strand<context_executor>>()) return strand->get_inner_executor();
-  if (auto* strand = executor.target<asio::strand<asio::any_io_executor>>()) return strand->get_inner_executor();
+  if (auto* strand = detail::target_of<asio::strand<context_executor>>(executor)) return strand->get_inner_executor();
+  if (auto* strand = detail::target_of<asio::strand<asio::any_io_executor>>(executor))
+    return strand->get_inner_executor();
   return executor;
 }
 
@@ -99,6 +105,9 @@ class environment_service final : public asio::execution_context::service, publi
 
 environment& environment_of(const asio::any_io_executor& executor) {
   auto& context = asio::query(executor, asio::execution::context);
+#ifdef __linux__
+  if (asio::has_service<detail::edge_environment>(context)) return asio::use_service<detail::edge_environment>(context);
+#endif
   auto& service = asio::use_service<environment_service>(context);
   service.begin(executor);
   return service;
