@@ -13,6 +13,9 @@
 #include <asio/signal_set.hpp>
 
 #include <wsproxy/proxy/discovery.hpp>
+#ifdef __linux__
+#include <wsproxy/proxy/edge_context.hpp>
+#endif
 
 #include "logging.hpp"
 #include "router.hpp"
@@ -30,9 +33,15 @@ void raise_descriptor_limit() {
 
 bool is_unix(const listener& one) { return one.address.starts_with("unix:"); }
 
+#ifdef __linux__
+using worker_context = wsproxy::edge_context;
+#else
+using worker_context = asio::io_context;
+#endif
+
 /// A thread's share: a context and a gateway of its own.
 struct worker {
-  asio::io_context context{1};
+  worker_context context{};
   std::optional<wsproxy::gateway> gateway{};
   std::thread thread{};
 };
@@ -94,7 +103,7 @@ class server {
     }
   }
 
-  wsproxy::gateway make_gateway(asio::io_context& context) {
+  wsproxy::gateway make_gateway(worker_context& context) {
     const router routes(config_, [this](std::string_view text) { errors_.message("error", text); });
     wsproxy::gateway_options options;
     options.receive = [config = config_](const wsproxy::inbound& in) {
@@ -114,7 +123,7 @@ class server {
 
   /// With SO_REUSEPORT a second server would share a port unnoticed: it must be free first.
   bool probe() {
-    asio::io_context context;
+    worker_context context;
     bool all = true;
     auto trial = make_gateway(context);
     for (const auto& port : config_->listeners)
