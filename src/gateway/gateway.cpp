@@ -163,7 +163,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
 
  public:
   connection(std::shared_ptr<state> server, client_socket socket, detail::address_text client,
-             detail::address_text local, std::size_t listener, std::uint64_t number)
+             std::shared_ptr<const detail::address_text> local, std::size_t listener, std::uint64_t number)
       : server_(std::move(server)),
         socket_(std::move(socket)),
         client_(std::move(client)),
@@ -208,7 +208,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     return head_ ? *head_ : none;
   }
   inbound seen() const noexcept {
-    return {head(), client_.host, client_.port, local_.host, local_.port, listener_, number_, request_, user_.get()};
+    return {head(), client_.host, client_.port, local_->host, local_->port, listener_, number_, request_, user_.get()};
   }
 
   void on_head(read_head_result result) {
@@ -273,7 +273,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     exchange what{.head = *head_,
                   .early = std::move(early_),
                   .client = client_.host,
-                  .local = local_.host,
+                  .local = local_->host,
                   .hash_key = std::move(to.hash_key),
                   .how = std::move(to.how),
                   .sessions = server_->sessions,
@@ -413,7 +413,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   connection* next_ = nullptr;       // in the server's list
   connection** before_ = nullptr;    // what points here; null: it is in no list
   client_socket socket_;
-  const detail::address_text client_, local_;
+  const detail::address_text client_;
+  const std::shared_ptr<const detail::address_text> local_;  // one for all where the listener says it
   const std::size_t listener_;
   const std::uint64_t number_;
   std::uint64_t request_ = 0;
@@ -470,11 +471,6 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
 void gateway::state::take(detail::listener& from, std::size_t index, int descriptor,
                           const endpoint& peer) {
   const int on = 1;
-  endpoint local = from.at;
-  if (from.wildcard) {
-    socklen_t size = static_cast<socklen_t>(local.capacity());
-    if (::getsockname(descriptor, static_cast<sockaddr*>(local.data()), &size) == 0) local.resize(size);
-  }
   if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::optional<client_socket> socket;
   try {
@@ -483,8 +479,8 @@ void gateway::state::take(detail::listener& from, std::size_t index, int descrip
     ::close(descriptor);
     return pause("cannot watch a connection: " + error.code().message());
   }
-  std::make_shared<connection>(shared_from_this(), std::move(*socket), detail::text_of(peer), detail::text_of(local),
-                               index, ++accepted)
+  std::make_shared<connection>(shared_from_this(), std::move(*socket), detail::text_of(peer),
+                               detail::local_text(from, descriptor), index, ++accepted)
       ->read();
 }
 

@@ -1,7 +1,10 @@
 #include "listener.hpp"
 
 #include <arpa/inet.h>
+#include <array>
+#include <bit>
 #include <cerrno>
+#include <charconv>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -22,15 +25,21 @@ namespace wsproxy::detail {
 using generic = asio::generic::stream_protocol;
 
 address_text text_of(const generic::endpoint& endpoint) {
-  char text[INET6_ADDRSTRLEN] = "";
   const sockaddr* const any = static_cast<const sockaddr*>(endpoint.data());
   if (any->sa_family == AF_INET) {
     const auto* ip = reinterpret_cast<const sockaddr_in*>(any);
-    ::inet_ntop(AF_INET, &ip->sin_addr, text, sizeof text);
-    return {text, ntohs(ip->sin_port)};
+    const auto bytes = std::bit_cast<std::array<unsigned char, 4>>(ip->sin_addr.s_addr);
+    std::array<char, 16> text;
+    char* at = text.data();
+    for (const unsigned part : bytes) {  // for each connection: inet_ntop would go through printf
+      if (at != text.data()) *at++ = '.';
+      at = std::to_chars(at, text.data() + text.size(), part).ptr;
+    }
+    return {std::string(text.data(), at), ntohs(ip->sin_port)};
   }
   if (any->sa_family == AF_INET6) {
     const auto* ip = reinterpret_cast<const sockaddr_in6*>(any);
+    char text[INET6_ADDRSTRLEN] = "";
     ::inet_ntop(AF_INET6, &ip->sin6_addr, text, sizeof text);
     return {text, ntohs(ip->sin6_port)};
   }
@@ -71,9 +80,10 @@ generic::endpoint endpoint_of(std::string_view text, const address& at) {
   return asio::ip::tcp::endpoint(ip, at.port);
 }
 
-bool is_wildcard(const generic::endpoint& at) {
-  const auto host = text_of(at).host;
-  return host == "0.0.0.0" || host == "::";
+std::shared_ptr<const address_text> fixed_text(const generic::endpoint& at) {
+  auto text = text_of(at);
+  if (text.host == "0.0.0.0" || text.host == "::") return nullptr;
+  return std::make_shared<const address_text>(std::move(text));
 }
 
 }  // namespace
@@ -137,7 +147,7 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
   std::error_code error;
   const auto bound = bound_to(socket.number, error);
   if (error) fail(text, error);
-  listener opened{make_socket(executor, bound.protocol(), socket.number), bound, is_wildcard(wanted)};
+  listener opened{make_socket(executor, bound.protocol(), socket.number), bound, fixed_text(bound)};
   socket.number = -1;
   if (is_unix) opened.unlink = at.host;
   return opened;
@@ -150,7 +160,14 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0)
     throw std::system_error(errno, std::system_category(), "descriptor " + std::to_string(descriptor));
-  return {make_socket(executor, at.protocol(), descriptor), at, is_wildcard(at)};
+  return {make_socket(executor, at.protocol(), descriptor), at, fixed_text(at)};
+}
+
+std::shared_ptr<const address_text> local_text(const listener& from, int descriptor) {
+  if (from.local) return from.local;
+  std::error_code error;
+  const auto at = bound_to(descriptor, error);
+  return std::make_shared<const address_text>(text_of(error ? from.at : at));
 }
 
 int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) noexcept {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -38,7 +39,7 @@ address_text text_of(const asio::generic::stream_protocol::endpoint& endpoint);
 struct listener {
   gateway_socket socket;
   asio::generic::stream_protocol::endpoint at;
-  bool wildcard = false;  // the address of a connection must be asked for
+  std::shared_ptr<const address_text> local{};  // of its connections; null where each must be asked
   std::string unlink{};   // a Unix socket's path, to be removed at the end
 };
 
@@ -47,6 +48,9 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view a
                        bool ipv6_only);
 /// Takes over a listening descriptor. Throws std::system_error; then it is still the caller's.
 listener adopt_listener(const asio::any_io_executor& executor, int descriptor);
+
+/// The address that a connection came to.
+std::shared_ptr<const address_text> local_text(const listener& from, int descriptor);
 
 /// Accepts one connection without blocking. -1 and errno's code if there is none.
 int accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer, std::error_code& error) noexcept;
