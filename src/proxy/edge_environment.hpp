@@ -4,12 +4,13 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
-#include <random>
 
 #include <asio/execution_context.hpp>
 
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 #include <wsproxy/proxy/environment.hpp>
+
+#include "entropy.hpp"
 
 namespace wsproxy::detail {
 
@@ -37,7 +38,7 @@ class edge_environment final : public asio::execution_context::service, public e
   }
   std::uint64_t random() override {
     const std::lock_guard lock(mutex_);
-    return static_cast<std::uint64_t>(entropy_()) << 32 | entropy_();
+    return entropy_.next();
   }
 
   /// When fire() is due; it may be too early.
@@ -57,7 +58,7 @@ class edge_environment final : public asio::execution_context::service, public e
   std::mutex mutex_;
   timer_queue queue_;
   std::atomic<time_point> next_{time_point::max()};
-  std::random_device entropy_;
+  entropy entropy_;
 };
 
 }  // namespace wsproxy::detail

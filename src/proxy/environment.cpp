@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <mutex>
-#include <random>
 
 #include <asio/execution_context.hpp>
 #include <asio/executor_work_guard.hpp>
@@ -13,6 +12,7 @@
 
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 
+#include "entropy.hpp"
 #include "target_of.hpp"
 #ifdef __linux__
 #include "edge_environment.hpp"
@@ -63,7 +63,7 @@ class environment_service final : public asio::execution_context::service, publi
 
   std::uint64_t random() override {
     const std::lock_guard lock(mutex_);
-    return static_cast<std::uint64_t>(entropy_()) << 32 | entropy_();
+    return entropy_.next();
   }
 
  private:
@@ -97,7 +97,7 @@ class environment_service final : public asio::execution_context::service, publi
   timer_queue queue_;
   std::unique_ptr<asio::steady_timer> wake_;
   time_point waiting_for_ = time_point::max();
-  std::random_device entropy_;
+  detail::entropy entropy_;
   bool down_ = false;
 };
 
