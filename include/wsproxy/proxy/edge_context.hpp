@@ -78,6 +78,7 @@ class edge_context::executor_type {
       : context_(other.context_), possibly_(other.possibly_), tracked_(other.tracked_) {
     if (tracked_) context_->work(1);
   }
+  /// The same; and lets go of what it held.
   executor_type& operator=(const executor_type& other) noexcept {
     executor_type copy(other);
     std::swap(context_, copy.context_);
