@@ -16,6 +16,14 @@ template <class List> bool contains_name(const List& names, std::string_view nam
   return std::ranges::any_of(names, [&](const auto& one) { return wsproxy::iequals(one, name); });
 }
 
+/// Of this second; made once for all answers of a thread in it.
+const std::string& date_now() {
+  thread_local std::time_t second = -1;
+  thread_local std::string text;
+  if (const auto now = std::time(nullptr); now != second) text = http_date(second = now);
+  return text;
+}
+
 /// nginx has a page for these.
 bool has_page(int status) {
   return (status >= 400 && status <= 416 && status != 407) || status == 421 || status == 429 ||
@@ -62,7 +70,7 @@ wsproxy::respond make_answer(int status, std::string_view type, std::string body
   result.close = result.close || !may_keep_alive(where.set, e.state);
   result.how = where.plain;
   result.extra.add("Server", software);
-  result.extra.add("Date", http_date(std::time(nullptr)));
+  result.extra.add("Date", date_now());
   if (status == 204 || status == 304) result.body.clear();
   else if (!type.empty()) result.extra.add("Content-Type", type);
   if (location) result.extra.add("Location", safe_field_value(absolute(*location, where, e)));
@@ -187,7 +195,7 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
   // Those that are passed are the backend's, even if it has none.
   const auto passes = [&](std::string_view name) { return contains_name(*set.proxy_pass_header, name); };
   if (!passes("Server")) out.add("Server", software);
-  if (!passes("Date")) out.add("Date", http_date(std::time(nullptr)));
+  if (!passes("Date")) out.add("Date", date_now());
   // nginx's order: what it writes itself comes first.
   for (const auto name : first)
     if (const auto value = head.fields.find(name); value && !is_hidden(name, set)) out.add(name, *value);
@@ -196,7 +204,8 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
     if (wsproxy::iequals(field.name, "Location")) {
       const auto to = redirected(field.value, where, location, e);
       out.add(field.name, to ? absolute(safe_field_value(*to), where, e) : field.value);
-    } else if (const auto url = to_lower(field.value).find("url="); wsproxy::iequals(field.name, "Refresh") && url != field.value.npos) {
+    } else if (const auto url = wsproxy::iequals(field.name, "Refresh") ? to_lower(field.value).find("url=") : field.value.npos;
+               url != field.value.npos) {
       const auto to = redirected(field.value.substr(url + 4), where, location, e);
       out.add(field.name, to ? std::string(field.value.substr(0, url + 4)) + safe_field_value(*to) : field.value);
     } else {

@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <iostream>
@@ -11,8 +12,16 @@
 
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <wsproxy/proxy/discovery.hpp>
+#ifdef __linux__
+#include <wsproxy/proxy/edge_context.hpp>
+#endif
 
 #include "logging.hpp"
 #include "router.hpp"
@@ -28,11 +37,34 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);  // if not, the soft limit stays
 }
 
+/// Gives the memory of connections back to the system once most of those that were open have ended.
+class memory_keeper {
+ public:
+  void look(std::size_t open) {
+    most_ = std::max(most_, open);
+    if (most_ < few || open > most_ / 2) return;
+    most_ = open;
+#ifdef __GLIBC__
+    ::malloc_trim(0);
+#endif
+  }
+
+ private:
+  static constexpr std::size_t few = 500;
+  std::size_t most_ = 0;
+};
+
 bool is_unix(const listener& one) { return one.address.starts_with("unix:"); }
+
+#ifdef __linux__
+using worker_context = wsproxy::edge_context;
+#else
+using worker_context = asio::io_context;
+#endif
 
 /// A thread's share: a context and a gateway of its own.
 struct worker {
-  asio::io_context context{1};
+  worker_context context{};
   std::optional<wsproxy::gateway> gateway{};
   std::thread thread{};
 };
@@ -71,6 +103,8 @@ class server {
     follow_names();
     asio::signal_set signals(workers_.front()->context, SIGTERM, SIGINT, SIGQUIT);
     wait_for_signal(signals, options);
+    asio::steady_timer second(workers_.front()->context);
+    look_at_memory(second);
     for (std::size_t i = 1; i != workers_.size(); ++i)
       workers_[i]->thread = std::thread([context = &workers_[i]->context] { context->run(); });
     workers_.front()->context.run();
@@ -94,7 +128,7 @@ class server {
     }
   }
 
-  wsproxy::gateway make_gateway(asio::io_context& context) {
+  wsproxy::gateway make_gateway(worker_context& context) {
     const router routes(config_, [this](std::string_view text) { errors_.message("error", text); });
     wsproxy::gateway_options options;
     options.receive = [config = config_](const wsproxy::inbound& in) {
@@ -114,7 +148,7 @@ class server {
 
   /// With SO_REUSEPORT a second server would share a port unnoticed: it must be free first.
   bool probe() {
-    asio::io_context context;
+    worker_context context;
     bool all = true;
     auto trial = make_gateway(context);
     for (const auto& port : config_->listeners)
@@ -147,10 +181,22 @@ class server {
     });
   }
 
-  void drain(const serving_options& options) {
+  std::size_t connections() const {
     std::size_t open = 0;
     for (auto& one : workers_) open += one->gateway->stats().connections;
-    errors_.message("notice", "ending; connections open: " + std::to_string(open) + "; a second signal closes them now");
+    return open;
+  }
+
+  void look_at_memory(asio::steady_timer& second) {
+    memory_.look(connections());
+    second.expires_after(std::chrono::seconds(1));
+    second.async_wait([this, &second](std::error_code error) {
+      if (!error) look_at_memory(second);
+    });
+  }
+
+  void drain(const serving_options& options) {
+    errors_.message("notice", "ending; connections open: " + std::to_string(connections()) + "; a second signal closes them now");
     left_ = workers_.size();
     const wsproxy::gateway::drain_options how{
         .deadline = config_->worker_shutdown_timeout.value_or(wsproxy::duration::zero()), .code = options.close_code};
@@ -165,6 +211,7 @@ class server {
   const log_sink errors_;
   const access_logs accesses_;
   std::vector<std::string> addresses_;
+  memory_keeper memory_;
   bool draining_ = false;
   std::atomic<std::size_t> left_{0};
   std::vector<std::unique_ptr<worker>> workers_;  // late: they use the rest until they end

@@ -38,6 +38,7 @@
 #include <wsproxy/policy.hpp>
 #include <wsproxy/proxy/dial.hpp>
 #include <wsproxy/proxy/discovery.hpp>
+#include <wsproxy/proxy/edge_context.hpp>
 #include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/exchange.hpp>

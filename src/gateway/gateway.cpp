@@ -31,12 +31,11 @@ namespace wsproxy {
 namespace {
 
 #ifdef __linux__
-using client_socket = edge_socket;
 using backend_dialer = edge_dialer;
 #else
-using client_socket = upstream_socket;
 using backend_dialer = socket_dialer;
 #endif
+using client_socket = detail::gateway_socket;
 using endpoint = asio::generic::stream_protocol::endpoint;
 constexpr auto accept_pause = std::chrono::milliseconds(500);
 constexpr int accepts_per_turn = 32;
@@ -95,8 +94,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
         select(std::move(choose)),
         options(std::move(with)),
         usual{options.request_head, options.timeouts},
-        limits(options.max_tunnels, options.max_tunnels_per_client),
-        pause_(executor) {}
+        limits(options.max_tunnels, options.max_tunnels_per_client) {}
 
   std::string listen(std::string_view at, const listen_options& how) {
     return begin(detail::open_listener(executor, at, how.backlog, how.reuse_port, how.ipv6_only));
@@ -148,7 +146,7 @@ class gateway::state : public std::enable_shared_from_this<state> {
   connection* connections_ = nullptr;       // the first of a list
   drain_options drain_how_;
   std::vector<std::function<void()>> drained_;
-  asio::steady_timer pause_;
+  std::optional<asio::steady_timer> pause_;  // once it was needed
   std::shared_ptr<asio::steady_timer> deadline_;
   bool paused_ = false;
   bool warned_ = false;
@@ -165,7 +163,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
 
  public:
   connection(std::shared_ptr<state> server, client_socket socket, detail::address_text client,
-             detail::address_text local, std::size_t listener, std::uint64_t number)
+             std::shared_ptr<const detail::address_text> local, std::size_t listener, std::uint64_t number)
       : server_(std::move(server)),
         socket_(std::move(socket)),
         client_(std::move(client)),
@@ -210,7 +208,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     return head_ ? *head_ : none;
   }
   inbound seen() const noexcept {
-    return {head(), client_.host, client_.port, local_.host, local_.port, listener_, number_, request_, user_.get()};
+    return {head(), client_.host, client_.port, local_->host, local_->port, listener_, number_, request_, user_.get()};
   }
 
   void on_head(read_head_result result) {
@@ -276,7 +274,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     exchange what{.head = *head_,
                   .early = std::move(early_),
                   .client = client_.host,
-                  .local = local_.host,
+                  .local = local_->host,
                   .hash_key = std::move(to.hash_key),
                   .how = std::move(to.how),
                   .sessions = server_->sessions,
@@ -424,7 +422,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   connection* next_ = nullptr;       // in the server's list
   connection** before_ = nullptr;    // what points here; null: it is in no list
   client_socket socket_;
-  const detail::address_text client_, local_;
+  const detail::address_text client_;
+  const std::shared_ptr<const detail::address_text> local_;  // one for all where the listener says it
   const std::size_t listener_;
   const std::uint64_t number_;
   std::uint64_t request_ = 0;
@@ -453,7 +452,7 @@ std::string gateway::state::begin(detail::listener opened) {
 void gateway::state::accept_when_ready(detail::listener& from, std::size_t index) {
   if (paused_ || waiting_[index] || !from.socket.is_open()) return;
   waiting_[index] = true;
-  from.socket.async_wait(detail::acceptor::wait_read, [weak = weak_from_this(), &from, index](std::error_code error) {
+  stream_traits<client_socket>::async_wait_read(from.socket, [weak = weak_from_this(), &from, index](std::error_code error) {
     auto self = weak.lock();
     if (!self) return;
     self->waiting_[index] = false;
@@ -481,24 +480,16 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
 void gateway::state::take(detail::listener& from, std::size_t index, int descriptor,
                           const endpoint& peer) {
   const int on = 1;
-  endpoint local = from.at;
-  if (from.wildcard) {
-    socklen_t size = static_cast<socklen_t>(local.capacity());
-    if (::getsockname(descriptor, static_cast<sockaddr*>(local.data()), &size) == 0) local.resize(size);
-  }
   if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::optional<client_socket> socket;
   try {
-#ifdef __linux__
-    socket.emplace(executor, descriptor);
-#else
-    socket.emplace(executor, from.at.protocol(), descriptor);
-#endif
+    socket.emplace(detail::make_socket(executor, from.at.protocol(), descriptor));
   } catch (const std::system_error& error) {
+    ::close(descriptor);
     return pause("cannot watch a connection: " + error.code().message());
   }
-  std::make_shared<connection>(shared_from_this(), std::move(*socket), detail::text_of(peer), detail::text_of(local),
-                               index, ++accepted)
+  std::make_shared<connection>(shared_from_this(), std::move(*socket), detail::text_of(peer),
+                               detail::local_text(from, descriptor), index, ++accepted)
       ->read();
 }
 
@@ -506,8 +497,9 @@ void gateway::state::take(detail::listener& from, std::size_t index, int descrip
 void gateway::state::pause(std::string why) {
   if (!std::exchange(warned_, true) && options.on_warning) options.on_warning("accepting is paused: " + why);
   paused_ = true;
-  pause_.expires_after(accept_pause);
-  pause_.async_wait([weak = weak_from_this()](std::error_code error) {
+  if (!pause_) pause_.emplace(executor);
+  pause_->expires_after(accept_pause);
+  pause_->async_wait([weak = weak_from_this()](std::error_code error) {
     auto self = weak.lock();
     if (self && !error) self->resume();
   });
@@ -515,7 +507,7 @@ void gateway::state::pause(std::string why) {
 
 void gateway::state::resume() {
   if (!std::exchange(paused_, false)) return;
-  pause_.cancel();
+  pause_->cancel();
   for (std::size_t i = 0; i != listeners_.size(); ++i) accept_when_ready(listeners_[i], i);
 }
 
@@ -547,11 +539,10 @@ void gateway::state::ended(connection& which) {
 
 void gateway::state::close_listeners() {
   for (auto& each : listeners_) {
-    std::error_code ignored;
-    each.socket.close(ignored);
+    stream_traits<client_socket>::close(each.socket);
     if (!each.unlink.empty()) ::unlink(std::exchange(each.unlink, {}).c_str());
   }
-  pause_.cancel();
+  if (pause_) pause_->cancel();
 }
 
 std::vector<std::shared_ptr<gateway::state::connection>> gateway::state::present() const {

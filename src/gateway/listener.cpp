@@ -1,7 +1,10 @@
 #include "listener.hpp"
 
 #include <arpa/inet.h>
+#include <array>
+#include <bit>
 #include <cerrno>
+#include <charconv>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -13,7 +16,6 @@
 
 #include <asio/error.hpp>
 #include <asio/ip/tcp.hpp>
-#include <asio/ip/v6_only.hpp>
 #include <asio/local/stream_protocol.hpp>
 
 #include <wsproxy/upstream/backend.hpp>
@@ -23,15 +25,21 @@ namespace wsproxy::detail {
 using generic = asio::generic::stream_protocol;
 
 address_text text_of(const generic::endpoint& endpoint) {
-  char text[INET6_ADDRSTRLEN] = "";
   const sockaddr* const any = static_cast<const sockaddr*>(endpoint.data());
   if (any->sa_family == AF_INET) {
     const auto* ip = reinterpret_cast<const sockaddr_in*>(any);
-    ::inet_ntop(AF_INET, &ip->sin_addr, text, sizeof text);
-    return {text, ntohs(ip->sin_port)};
+    const auto bytes = std::bit_cast<std::array<unsigned char, 4>>(ip->sin_addr.s_addr);
+    std::array<char, 16> text;
+    char* at = text.data();
+    for (const unsigned part : bytes) {  // for each connection: inet_ntop would go through printf
+      if (at != text.data()) *at++ = '.';
+      at = std::to_chars(at, text.data() + text.size(), part).ptr;
+    }
+    return {std::string(text.data(), at), ntohs(ip->sin_port)};
   }
   if (any->sa_family == AF_INET6) {
     const auto* ip = reinterpret_cast<const sockaddr_in6*>(any);
+    char text[INET6_ADDRSTRLEN] = "";
     ::inet_ntop(AF_INET6, &ip->sin6_addr, text, sizeof text);
     return {text, ntohs(ip->sin6_port)};
   }
@@ -72,9 +80,44 @@ generic::endpoint endpoint_of(std::string_view text, const address& at) {
   return asio::ip::tcp::endpoint(ip, at.port);
 }
 
-bool is_wildcard(const generic::endpoint& at) {
-  const auto host = text_of(at).host;
-  return host == "0.0.0.0" || host == "::";
+std::shared_ptr<const address_text> fixed_text(const generic::endpoint& at) {
+  auto text = text_of(at);
+  if (text.host == "0.0.0.0" || text.host == "::") return nullptr;
+  return std::make_shared<const address_text>(std::move(text));
+}
+
+}  // namespace
+
+gateway_socket make_socket(const asio::any_io_executor& executor, const generic& protocol, int descriptor) {
+  gateway_socket made(executor);
+#ifdef __linux__
+  static_cast<void>(protocol);
+  if (const auto error = made.assign(descriptor)) throw std::system_error(error);
+#else
+  made.assign(protocol, descriptor);
+#endif
+  return made;
+}
+
+namespace {
+
+/// A descriptor until it is somebody's.
+class owned {
+ public:
+  explicit owned(int descriptor) noexcept : number(descriptor) {}
+  ~owned() {
+    if (number >= 0) ::close(number);
+  }
+  owned(const owned&) = delete;
+  owned& operator=(const owned&) = delete;
+  int number;
+};
+
+generic::endpoint bound_to(int descriptor, std::error_code& error) {
+  sockaddr_storage at{};
+  socklen_t size = sizeof at;
+  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&at), &size) != 0) error.assign(errno, std::system_category());
+  return error ? generic::endpoint() : generic::endpoint(&at, size);
 }
 
 }  // namespace
@@ -82,42 +125,49 @@ bool is_wildcard(const generic::endpoint& at) {
 listener open_listener(const asio::any_io_executor& executor, std::string_view text, int backlog, bool reuse_port,
                        bool ipv6_only) {
   const auto at = parse(text);
-  auto endpoint = endpoint_of(text, at);
-  listener opened{acceptor(executor), endpoint, is_wildcard(endpoint)};
-  std::error_code error;
-  auto& socket = opened.socket;
-  socket.open(endpoint.protocol(), error);
-  if (error) fail(text, error);
-  ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
-  if (at.kind == address::family::unix_socket) {
-    remove_stale(at.host, endpoint);
+  const auto wanted = endpoint_of(text, at);
+  const bool is_unix = at.kind == address::family::unix_socket;
+  const auto check = [&](int result) {
+    if (result < 0) fail(text, {errno, std::system_category()});
+  };
+  owned socket(::socket(wanted.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  check(socket.number);
+  const auto set = [&](int level, int name, int value) {
+    check(::setsockopt(socket.number, level, name, &value, sizeof value));
+  };
+  if (is_unix) {
+    remove_stale(at.host, wanted);
   } else {
-    const int on = 1;
-    socket.set_option(asio::socket_base::reuse_address(true), error);
-    if (reuse_port) ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-    if (endpoint.protocol().family() == AF_INET6) socket.set_option(asio::ip::v6_only(ipv6_only), error);
-    if (error) fail(text, error);
+    set(SOL_SOCKET, SO_REUSEADDR, 1);
+    if (reuse_port) set(SOL_SOCKET, SO_REUSEPORT, 1);
+    if (wanted.protocol().family() == AF_INET6) set(IPPROTO_IPV6, IPV6_V6ONLY, ipv6_only);
   }
-  socket.bind(endpoint, error);
-  if (!error) socket.listen(backlog, error);
-  if (!error) socket.native_non_blocking(true, error);  // not every Asio does it for a wait
+  check(::bind(socket.number, static_cast<const sockaddr*>(wanted.data()), static_cast<socklen_t>(wanted.size())));
+  check(::listen(socket.number, backlog));
+  std::error_code error;
+  const auto bound = bound_to(socket.number, error);
   if (error) fail(text, error);
-  if (at.kind == address::family::unix_socket) opened.unlink = at.host;
-  opened.at = socket.local_endpoint(error);
-  if (error) fail(text, error);
+  listener opened{make_socket(executor, bound.protocol(), socket.number), bound, fixed_text(bound)};
+  socket.number = -1;
+  if (is_unix) opened.unlink = at.host;
   return opened;
 }
 
 listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
-  sockaddr_storage bound{};
-  socklen_t size = sizeof bound;
-  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&bound), &size) != 0)
-    throw std::system_error(errno, std::system_category(), "not a listening socket: descriptor " + std::to_string(descriptor));
-  generic::endpoint at(&bound, size);
-  listener adopted{acceptor(executor), at, is_wildcard(at)};
-  adopted.socket.assign(at.protocol(), descriptor);
-  adopted.socket.native_non_blocking(true);
-  return adopted;
+  std::error_code error;
+  const auto at = bound_to(descriptor, error);
+  if (error) throw std::system_error(error, "not a listening socket: descriptor " + std::to_string(descriptor));
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0)
+    throw std::system_error(errno, std::system_category(), "descriptor " + std::to_string(descriptor));
+  return {make_socket(executor, at.protocol(), descriptor), at, fixed_text(at)};
+}
+
+std::shared_ptr<const address_text> local_text(const listener& from, int descriptor) {
+  if (from.local) return from.local;
+  std::error_code error;
+  const auto at = bound_to(descriptor, error);
+  return std::make_shared<const address_text>(text_of(error ? from.at : at));
 }
 
 int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) noexcept {
@@ -132,6 +182,9 @@ int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) 
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     error.assign(errno, std::system_category());
+#ifdef __linux__
+    if (errno == EAGAIN || errno == EWOULDBLOCK) from.socket.exhausted();
+#endif
     return -1;
   }
 }

@@ -2,15 +2,31 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 #include <asio/any_io_executor.hpp>
-#include <asio/basic_socket_acceptor.hpp>
 #include <asio/generic/stream_protocol.hpp>
 
+#ifdef __linux__
+#include <wsproxy/proxy/edge_socket.hpp>
+#else
+#include <wsproxy/proxy/dial.hpp>
+#endif
+
 namespace wsproxy::detail {
+
+/// What a gateway waits for: its listening sockets, and its clients.
+#ifdef __linux__
+using gateway_socket = edge_socket;
+#else
+using gateway_socket = upstream_socket;
+#endif
+/// Takes over a descriptor. Throws std::system_error; then it is still the caller's.
+gateway_socket make_socket(const asio::any_io_executor& executor, const asio::generic::stream_protocol& protocol,
+                           int descriptor);
 
 /// An address as text, split where a port is.
 struct address_text {
@@ -20,20 +36,21 @@ struct address_text {
 
 address_text text_of(const asio::generic::stream_protocol::endpoint& endpoint);
 
-using acceptor = asio::basic_socket_acceptor<asio::generic::stream_protocol>;
-
 struct listener {
-  acceptor socket;
+  gateway_socket socket;
   asio::generic::stream_protocol::endpoint at;
-  bool wildcard = false;  // the address of a connection must be asked for
+  std::shared_ptr<const address_text> local{};  // of its connections; null where each must be asked
   std::string unlink{};   // a Unix socket's path, to be removed at the end
 };
 
 /// Opens "HOST:PORT", "[IPV6]:PORT", "unix:PATH". Throws std::system_error naming the text.
 listener open_listener(const asio::any_io_executor& executor, std::string_view at, int backlog, bool reuse_port,
                        bool ipv6_only);
-/// Takes over a listening descriptor. Throws std::system_error.
+/// Takes over a listening descriptor. Throws std::system_error; then it is still the caller's.
 listener adopt_listener(const asio::any_io_executor& executor, int descriptor);
+
+/// The address that a connection came to.
+std::shared_ptr<const address_text> local_text(const listener& from, int descriptor);
 
 /// Accepts one connection without blocking. -1 and errno's code if there is none.
 int accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer, std::error_code& error) noexcept;

@@ -20,14 +20,24 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
+#ifdef __linux__
+#include <wsproxy/proxy/edge_context.hpp>
+#endif
+
 namespace wsproxy::detail {
+
+#ifdef __linux__
+using worker_context = edge_context;
+#else
+using worker_context = asio::io_context;
+#endif
 
 class job;
 
 /// A thread and its context.
 class worker {
  public:
-  worker() : context_(std::make_unique<asio::io_context>(1)), work_(asio::make_work_guard(*context_)) {}
+  worker() : context_(std::make_unique<worker_context>()), work_(asio::make_work_guard(*context_)) {}
 
   void start() {
     thread_ = std::thread([this] { context_->run(); });
@@ -53,8 +63,8 @@ class worker {
 
  private:
   std::mutex mutex_;  // of context_'s end
-  std::unique_ptr<asio::io_context> context_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::unique_ptr<worker_context> context_;
+  asio::executor_work_guard<worker_context::executor_type> work_;
   std::thread thread_;
 };
 

@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <mutex>
-#include <random>
 
 #include <asio/execution_context.hpp>
 #include <asio/executor_work_guard.hpp>
@@ -13,6 +12,12 @@
 
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 
+#include "entropy.hpp"
+#include "target_of.hpp"
+#ifdef __linux__
+#include "edge_environment.hpp"
+#endif
+
 namespace wsproxy {
 
 namespace {
@@ -20,8 +25,9 @@ namespace {
 // A strand's own work must not delay everybody's timers: take what is beneath it.
 asio::any_io_executor beneath(const asio::any_io_executor& executor) {
   using context_executor = asio::io_context::executor_type;
-  if (auto* strand = executor.target<asio::strand<context_executor>>()) return strand->get_inner_executor();
-  if (auto* strand = executor.target<asio::strand<asio::any_io_executor>>()) return strand->get_inner_executor();
+  if (auto* strand = detail::target_of<asio::strand<context_executor>>(executor)) return strand->get_inner_executor();
+  if (auto* strand = detail::target_of<asio::strand<asio::any_io_executor>>(executor))
+    return strand->get_inner_executor();
   return executor;
 }
 
@@ -57,7 +63,7 @@ class environment_service final : public asio::execution_context::service, publi
 
   std::uint64_t random() override {
     const std::lock_guard lock(mutex_);
-    return static_cast<std::uint64_t>(entropy_()) << 32 | entropy_();
+    return entropy_.next();
   }
 
  private:
@@ -91,7 +97,7 @@ class environment_service final : public asio::execution_context::service, publi
   timer_queue queue_;
   std::unique_ptr<asio::steady_timer> wake_;
   time_point waiting_for_ = time_point::max();
-  std::random_device entropy_;
+  detail::entropy entropy_;
   bool down_ = false;
 };
 
@@ -99,6 +105,9 @@ class environment_service final : public asio::execution_context::service, publi
 
 environment& environment_of(const asio::any_io_executor& executor) {
   auto& context = asio::query(executor, asio::execution::context);
+#ifdef __linux__
+  if (asio::has_service<detail::edge_environment>(context)) return asio::use_service<detail::edge_environment>(context);
+#endif
   auto& service = asio::use_service<environment_service>(context);
   service.begin(executor);
   return service;

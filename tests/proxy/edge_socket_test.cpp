@@ -14,8 +14,12 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
 #include <asio/strand.hpp>
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
+
+#include <wsproxy/proxy/edge_context.hpp>
 
 namespace {
 
@@ -50,8 +54,8 @@ std::string read_now(edge_socket& s, std::error_code& ec) {
 static_assert(wsproxy::readiness_stream<edge_socket>);
 static_assert(wsproxy::dialer<wsproxy::edge_dialer>);
 
-TEST_CASE("an edge_socket is told of bytes, of more bytes and of the end") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("an edge_socket is told of bytes, of more bytes and of the end", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   pair ends(context.get_executor());
   std::string seen;
   std::error_code last;
@@ -69,8 +73,8 @@ TEST_CASE("an edge_socket is told of bytes, of more bytes and of the end") {
   CHECK(last == asio::error::eof);
 }
 
-TEST_CASE("a FIN behind the bytes of one read is not missed") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("a FIN behind the bytes of one read is not missed", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   pair ends(context.get_executor());
   ends.send("last words");
   ends.hang_up();
@@ -86,8 +90,8 @@ TEST_CASE("a FIN behind the bytes of one read is not missed") {
   CHECK(last == asio::error::eof);
 }
 
-TEST_CASE("an edge_socket that was full is told when there is room") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("an edge_socket that was full is told when there is room", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   pair ends(context.get_executor());
   const std::string block(1 << 16, 'x');
   std::size_t sent = 0, received = 0;
@@ -103,17 +107,20 @@ TEST_CASE("an edge_socket that was full is told when there is room") {
   fill();
   bool told = false;
   ends.socket->async_wait_write([&](std::error_code error) { told = !error; });
-  context.poll();
-  CHECK(!told);
   std::string into(1 << 20, '\0');
-  while (received < sent) received += std::size_t(::recv(ends.peer, into.data(), into.size(), 0));
+  asio::post(context, [&] {
+    asio::post(context, [&] {  // events have been looked for in between
+      CHECK(!told);
+      while (received < sent) received += std::size_t(::recv(ends.peer, into.data(), into.size(), 0));
+    });
+  });
   context.run();
   CHECK(told);
 }
 
-TEST_CASE("cancel and close end the waits of an edge_socket, later and once") {
+TEMPLATE_TEST_CASE("cancel and close end the waits of an edge_socket, later and once", "", asio::io_context, wsproxy::edge_context) {
   for (const bool closes : {false, true}) {
-    asio::io_context context(1);
+    TestType context;
     pair ends(context.get_executor());
     int calls = 0;
     std::error_code seen;
@@ -128,8 +135,8 @@ TEST_CASE("cancel and close end the waits of an edge_socket, later and once") {
   }
 }
 
-TEST_CASE("an edge_socket may be destroyed by its own handler, with other events pending") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("an edge_socket may be destroyed by its own handler, with other events pending", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   pair first(context.get_executor()), second(context.get_executor());
   int calls = 0;
   auto destroy_both = [&](std::error_code) {
@@ -147,8 +154,31 @@ TEST_CASE("an edge_socket may be destroyed by its own handler, with other events
   CHECK(calls == 1);
 }
 
-TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it") {
-  std::optional<asio::io_context> context(std::in_place, 1);
+TEMPLATE_TEST_CASE("a number that is used again is another edge_socket, to the events of the first too", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
+  pair first(context.get_executor());
+  const int number = first.socket->native_handle();
+  // A copy of the descriptor keeps the first one's connection, and what the kernel watches, alive.
+  const int copy = ::dup(number);
+  first.socket.reset();
+  pair second(context.get_executor());
+  REQUIRE(second.socket->native_handle() == number);
+  int calls = 0;
+  second.socket->async_wait_read([&](std::error_code ec) { calls += !ec; });
+  first.send("x");
+  asio::post(context, [&] {
+    asio::post(context, [&] {
+      CHECK(calls == 0);
+      second.send("y");
+    });
+  });
+  context.run();
+  CHECK(calls == 1);
+  ::close(copy);
+}
+
+TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it", "", asio::io_context, wsproxy::edge_context) {
+  std::optional<TestType> context(std::in_place);
   pair ends(context->get_executor());
   auto held = std::make_shared<int>(1);
   ends.socket->async_wait_read([held](std::error_code) {});
@@ -158,8 +188,8 @@ TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it"
   CHECK(ends.socket->is_open());
 }
 
-TEST_CASE("on a strand, handlers of an edge_socket are posted to it") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("on a strand, handlers of an edge_socket are posted to it", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   auto strand = asio::make_strand(context);
   pair ends(strand);
   bool inside = false;
@@ -169,8 +199,8 @@ TEST_CASE("on a strand, handlers of an edge_socket are posted to it") {
   CHECK(inside);
 }
 
-TEST_CASE("an exception of a handler leaves run(), and the other sockets go on") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("an exception of a handler leaves run(), and the other sockets go on", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   pair first(context.get_executor()), second(context.get_executor());
   bool told = false;
   first.socket->async_wait_read([](std::error_code) { throw std::runtime_error("host"); });
@@ -183,8 +213,8 @@ TEST_CASE("an exception of a handler leaves run(), and the other sockets go on")
   CHECK(told);
 }
 
-TEST_CASE("the edge dialer connects, is refused, and stops when it is told") {
-  asio::io_context context(1);
+TEMPLATE_TEST_CASE("the edge dialer connects, is refused, and stops when it is told", "", asio::io_context, wsproxy::edge_context) {
+  TestType context;
   asio::ip::tcp::acceptor listener(context, {asio::ip::address_v4::loopback(), 0});
   const auto port = listener.local_endpoint().port();
   wsproxy::edge_dialer dial;

@@ -77,7 +77,7 @@ class waiter {
   }
 
   const operations* ops_ = nullptr;
-  alignas(void*) unsigned char place_[32];
+  alignas(void*) unsigned char place_[24];
 };
 
 struct edge_state;
@@ -93,8 +93,8 @@ class WSPROXY_EXPORT edge_socket {
  public:
   using executor_type = asio::any_io_executor;  ///< as Asio names it
 
-  /// Takes over a connected, or connecting, stream socket; also when it throws std::system_error (no room in
-  /// the epoll set). O_NONBLOCK is neither needed nor changed.
+  /// Takes over a connected, connecting or listening stream socket; also when it throws std::system_error (no room
+  /// in the epoll set). O_NONBLOCK is neither needed nor changed.
   edge_socket(asio::any_io_executor executor, int descriptor);
   /// A closed one.
   explicit edge_socket(asio::any_io_executor executor);
@@ -121,6 +121,8 @@ class WSPROXY_EXPORT edge_socket {
   std::size_t try_read(std::span<char> into, std::error_code& ec) noexcept;
   /// Writes what is taken at once. 0 with asio::error::would_block, or another error; raises no SIGPIPE.
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
+  /// Somebody else's call on the descriptor (accept, recvmsg) has found nothing to read: the next wait waits.
+  void exhausted() noexcept;
   void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
   void close() noexcept;   ///< waits end with asio::error::operation_aborted
   void cancel() noexcept;  ///< the same, and it stays open

@@ -18,21 +18,24 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 #include <asio/prefer.hpp>
+#include <asio/system_executor.hpp>
 
 #include <wsproxy/proxy/environment.hpp>
 
 namespace wsproxy::detail {
 
-/// Keeps an executor's context running. Of the most usual executor it is half of Asio's guard.
-template <class Executor> struct work_of {
-  using type = asio::executor_work_guard<Executor>;
-  static type on(Executor executor) { return type(std::move(executor)); }
+/// Whether a handler says itself where it is to be called.
+template <class Handler>
+inline constexpr bool has_own_executor =
+    !std::is_same_v<asio::associated_executor_t<Handler, asio::system_executor>, asio::system_executor>;
+
+/// Keeps the context running where a handler that says so is called.
+template <class Handler, bool = has_own_executor<Handler>> struct handler_work {
+  handler_work(const Handler& handler, const asio::any_io_executor& usual) : guard(asio::make_work_guard(handler, usual)) {}
+  asio::executor_work_guard<asio::associated_executor_t<Handler, asio::any_io_executor>> guard;
 };
-template <> struct work_of<asio::any_io_executor> {
-  using type = asio::any_io_executor;
-  static type on(const asio::any_io_executor& executor) {
-    return asio::prefer(executor, asio::execution::outstanding_work.tracked);
-  }
+template <class Handler> struct handler_work<Handler, false> {
+  handler_work(const Handler&, const asio::any_io_executor&) noexcept {}
 };
 
 /// A completed operation on its way to its handler's executor.
@@ -111,11 +114,11 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   }
 
  protected:
-  operation(Handler&& handler, asio::any_io_executor executor, environment* world)
+  operation(Handler&& handler, const asio::any_io_executor& executor, environment* world)
       : allocator_(asio::get_associated_allocator(handler)),
-        executor_(std::move(executor)),
-        world_(world != nullptr ? world : &environment_of(executor_)),
-        work_(work_kind::on(asio::get_associated_executor(handler, executor_))),
+        executor_(asio::prefer(executor, asio::execution::outstanding_work.tracked)),
+        world_(world != nullptr ? world : &environment_of(executor)),
+        work_(handler, executor),
         handler_(std::move(handler)) {}
   ~operation() { world_->disarm(*this); }
 
@@ -140,12 +143,13 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   }
   bool finishing() const noexcept { return finishing_; }
 
-  const asio::any_io_executor& io_executor() const noexcept { return executor_; }
+  /// For others: it keeps no context running.
+  asio::any_io_executor io_executor() const {
+    return asio::prefer(executor_, asio::execution::outstanding_work.untracked);
+  }
   environment& world() const noexcept { return *world_; }
 
  private:
-  using work_kind = work_of<asio::associated_executor_t<Handler, asio::any_io_executor>>;
-
   static void cancel(std::shared_ptr<Derived> self, asio::cancellation_type type) {
     if (self->finishing_) return;
     if (!self->inside_) return enter(std::move(self), [type](Derived& op) { op.on_cancel(type); });
@@ -163,8 +167,9 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     self->delivered_ = true;
     auto result = self->take_result();
     auto handler = std::move(self->handler_);
-    const auto work = std::move(self->work_);
-    const auto executor = asio::get_associated_executor(handler, self->executor_);
+    [[maybe_unused]] const auto work = std::move(self->work_);
+    const auto here = self->executor_;  // until it is posted, the context has work
+    const auto executor = asio::get_associated_executor(handler, here);
     self.reset();
     asio::post(executor, delivery<Handler, decltype(result)>{std::move(handler), std::move(result)});
   }
@@ -177,9 +182,9 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   bool quiet() const noexcept { return pending_ == 0 && ticking_.load(std::memory_order_relaxed) == 0; }
 
   allocator_type allocator_;
-  asio::any_io_executor executor_;
+  asio::any_io_executor executor_;  // tracked: the context has work
   environment* world_;
-  typename work_kind::type work_;
+  [[no_unique_address]] handler_work<Handler> work_;
   Handler handler_;
   time_point armed_ = time_point::max();
   int pending_ = 0;                    // inner operations that have not called back

@@ -1,0 +1,64 @@
+// An edge_context's timers: it asks for the next one before it sleeps. Private.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+
+#include <asio/execution_context.hpp>
+
+#include <wsproxy/proxy/detail/timer_queue.hpp>
+#include <wsproxy/proxy/environment.hpp>
+
+#include "entropy.hpp"
+
+namespace wsproxy::detail {
+
+class edge_environment final : public asio::execution_context::service, public environment {
+ public:
+  using key_type = edge_environment;
+  inline static asio::execution_context::id id;
+
+  explicit edge_environment(asio::execution_context& context) : service(context) {}
+
+  /// Called when next() has moved forward, with the lock held, on any thread. Set once, at first.
+  std::function<void()> on_earlier = [] {};
+
+  time_point now() noexcept override { return std::chrono::steady_clock::now(); }
+  void arm(timer& t, time_point at) override {
+    const std::lock_guard lock(mutex_);
+    queue_.arm(t, at);
+    if (at >= next_.load(std::memory_order_relaxed)) return;
+    next_ = at;
+    on_earlier();
+  }
+  void disarm(timer& t) noexcept override {
+    const std::lock_guard lock(mutex_);
+    queue_.disarm(t);
+  }
+  std::uint64_t random() override {
+    const std::lock_guard lock(mutex_);
+    return entropy_.next();
+  }
+
+  /// When fire() is due; it may be too early.
+  time_point next() const noexcept { return next_; }
+  void fire() {
+    if (next_.load(std::memory_order_relaxed) == time_point::max()) return;
+    const auto present = now();
+    if (next_.load(std::memory_order_relaxed) > present) return;
+    const std::lock_guard lock(mutex_);
+    while (timer* due = queue_.take_due(present)) due->expired();
+    next_ = queue_.earliest();
+  }
+
+ private:
+  void shutdown() noexcept override {}
+
+  std::mutex mutex_;
+  timer_queue queue_;
+  std::atomic<time_point> next_{time_point::max()};
+  entropy entropy_;
+};
+
+}  // namespace wsproxy::detail

@@ -1,0 +1,229 @@
+// The epoll set behind the edge_sockets of one context. An edge_context waits for it itself; in any other context
+// it is one more descriptor of Asio's. Private.
+#pragma once
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/execution_context.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/post.hpp>
+#include <asio/prefer.hpp>
+
+#include <wsproxy/proxy/edge_context.hpp>
+#include <wsproxy/proxy/edge_socket.hpp>
+
+#include "target_of.hpp"
+
+namespace wsproxy::detail {
+
+class edge_loop;
+
+/// A socket's place in the epoll set. What it can do is remembered until a read or a write says otherwise.
+struct edge_state {
+  edge_state(std::shared_ptr<const asio::any_io_executor> on, edge_loop& in) noexcept
+      : executor(std::move(on)),
+        loop(&in),
+        direct(target_of<asio::io_context::executor_type>(*executor) != nullptr ||
+               target_of<edge_context::executor_type>(*executor) != nullptr) {}
+
+  std::shared_ptr<const asio::any_io_executor> executor;  // one for many sockets
+  edge_loop* loop;        // null once the context is gone
+  int descriptor = -1;    // closed
+  std::uint32_t turn = 0;  // of the descriptor's number: which of all that bear it in turn this is
+  bool direct;            // its executor is the context's own: a handler may run where the event is taken
+  bool readable = false;  // as the last event, read or write has shown
+  bool writable = false;
+  bool ended = false;     // FIN, reset or error has been seen: reading will not block again
+  waiter reader, writer;
+  edge_state* next = nullptr;
+  edge_state* previous = nullptr;
+};
+
+class edge_loop final : public asio::execution_context::service {
+ public:
+  using key_type = edge_loop;
+  inline static asio::execution_context::id id;
+
+  explicit edge_loop(asio::execution_context& context) : service(context) {}
+  ~edge_loop() { close_set(); }
+
+  /// The context's thread is going to call turn(): there is no need for Asio. An event of the bell
+  /// only ends a turn. Throws std::system_error.
+  void drive(int bell_descriptor) {
+    open_set();
+    add(bell_descriptor, EPOLLIN | EPOLLET, bell);
+  }
+  /// There is going to be a socket on this executor. Throws std::system_error.
+  void begin(const asio::any_io_executor& executor) {
+    if (set_ >= 0 || down_) return;
+    open_set();
+    watched_.emplace(executor, set_);
+  }
+
+  /// One copy for all that have the same.
+  std::shared_ptr<const asio::any_io_executor> share(asio::any_io_executor executor) {
+    executor = asio::prefer(executor, asio::execution::outstanding_work.untracked);  // the copy outlives its socket
+    if (!shared_ || *shared_ != executor) shared_ = std::make_shared<const asio::any_io_executor>(std::move(executor));
+    return shared_;
+  }
+
+  /// Every state is known from its beginning to its end, open or not.
+  void know(edge_state& s) noexcept {
+    s.next = first_;
+    if (first_ != nullptr) first_->previous = &s;
+    first_ = &s;
+  }
+  void forget(edge_state& s) noexcept {
+    (s.previous != nullptr ? s.previous->next : first_) = s.next;
+    if (s.next != nullptr) s.next->previous = s.previous;
+    s.next = s.previous = nullptr;
+  }
+
+  void add(edge_state& s) {
+    const auto number = static_cast<std::size_t>(s.descriptor);
+    if (number >= open_.size()) open_.resize(number + 1);
+    s.turn = ++turns_;
+    add(s.descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, std::uint64_t{s.turn} << 32 | number);
+    open_[number] = &s;
+  }
+  /// It is going to be closed: the kernel takes it out of the set, at the latest when all copies of it are closed.
+  void remove(edge_state& s) noexcept { open_[static_cast<std::size_t>(s.descriptor)] = nullptr; }
+  /// It goes on without us.
+  void take_out(edge_state& s) noexcept {
+    remove(s);
+    if (set_ >= 0) ::epoll_ctl(set_, EPOLL_CTL_DEL, s.descriptor, nullptr);
+  }
+
+  int waiting() const noexcept { return waiting_; }
+  void waits(int more) noexcept { waiting_ += more; }
+  /// Called after waits() changed outside of a turn.
+  void watch() {
+    if (dispatching_ || !watched_) return;
+    if (waiting_ > 0 && !watching_) {
+      watching_ = true;
+      watched_->async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code ec) {
+        watching_ = false;
+        if (!ec) take_all();
+        watch();
+      });
+    } else if (waiting_ == 0 && watching_) {
+      watched_->cancel();  // a pending wait would keep the context running for nothing
+    }
+  }
+
+  /// Waits for events so long (milliseconds; -1: for ever) and calls who waits for them.
+  void turn(int timeout) { wait_and_tell(timeout); }
+
+ private:
+  static constexpr int most_events = 128;
+  static constexpr std::uint64_t bell = ~std::uint64_t{0};
+
+  void shutdown() noexcept override {
+    down_ = true;
+    close_set();
+    std::vector<waiter> dropped;  // they own operations, which own sockets of this list
+    for (auto* s = first_; s != nullptr; s = s->next)
+      for (waiter* each : {&s->reader, &s->writer})
+        if (*each) dropped.push_back(std::move(*each));
+    waiting_ = 0;
+    dropped.clear();
+    for (auto* s = first_; s != nullptr; s = s->next) {
+      s->loop = nullptr;
+      s->executor = nobody();
+    }
+    shared_.reset();
+  }
+  static std::shared_ptr<const asio::any_io_executor> nobody() {
+    static const auto none = std::make_shared<const asio::any_io_executor>();
+    return none;
+  }
+
+  void open_set() {
+    set_ = ::epoll_create1(EPOLL_CLOEXEC);
+    if (set_ < 0) throw std::system_error(errno, std::system_category(), "epoll_create1");
+  }
+  void close_set() noexcept {
+    if (set_ >= 0 && !watched_) ::close(set_);
+    watched_.reset();
+    set_ = -1;
+  }
+  void add(int descriptor, std::uint32_t events, std::uint64_t name) {
+    epoll_event interest{};
+    interest.events = events;
+    interest.data.u64 = name;
+    if (::epoll_ctl(set_, EPOLL_CTL_ADD, descriptor, &interest) != 0)
+      throw std::system_error(errno, std::system_category(), "epoll_ctl");
+  }
+  /// Null if that one was closed since.
+  edge_state* find(std::uint64_t name) const noexcept {
+    const auto number = static_cast<std::uint32_t>(name);
+    auto* const s = number < open_.size() ? open_[number] : nullptr;
+    return s != nullptr && s->turn == name >> 32 ? s : nullptr;
+  }
+
+  void take_all() {
+    for (int rounds = 0; rounds != 4 && set_ >= 0; ++rounds)
+      if (wait_and_tell(0) < most_events) break;  // what came since shows when the wait begins anew
+  }
+  int wait_and_tell(int timeout) {
+    std::array<epoll_event, most_events> events;
+    const int count = ::epoll_wait(set_, events.data(), most_events, timeout);
+    dispatching_ = true;
+    for (int i = 0; i < count; ++i) tell(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
+    dispatching_ = false;
+    return count;
+  }
+
+  void tell(std::uint64_t name, std::uint32_t events) {
+    auto* s = find(name);
+    if (s == nullptr) return;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) s->ended = true;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+      s->readable = true;
+      if (s->reader) {
+        call(*s, s->reader);
+        s = find(name);  // it may be closed, or gone
+      }
+    }
+    if (s != nullptr && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) {
+      s->writable = true;
+      if (s->writer) call(*s, s->writer);
+    }
+  }
+  void call(edge_state& s, waiter& which) {
+    --waiting_;
+    if (s.direct) try {
+      return which({});
+    } catch (...) {  // out of the context's run(), as from any handler; the other events go on
+      return asio::post(*s.executor, [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
+    }
+    asio::post(*s.executor, [handler = std::move(which)]() mutable { handler({}); });
+  }
+
+  int set_ = -1;
+  std::optional<asio::posix::stream_descriptor> watched_;  // owns the set where Asio waits for it
+  std::shared_ptr<const asio::any_io_executor> shared_;    // the last socket's
+  edge_state* first_ = nullptr;
+  std::vector<edge_state*> open_;  // by descriptor
+  std::uint32_t turns_ = 0;
+  int waiting_ = 0;
+  bool watching_ = false;
+  bool dispatching_ = false;
+  bool down_ = false;
+};
+
+}  // namespace wsproxy::detail
