@@ -32,13 +32,18 @@ std::string list_contexts(unsigned contexts) {
   return result;
 }
 
+bool is_of(const rule& r, std::string_view name) {
+  return r.name == name || (r.name.ends_with('*') && name.starts_with(r.name.substr(0, r.name.size() - 1)));
+}
+
 bool is_known(std::string_view name) {
-  return std::ranges::any_of(rules(), [&](const rule& r) { return r.name == name; });
+  return std::ranges::any_of(rules(), [&](const rule& r) { return is_of(r, name); });
 }
 
 void report_unknown(diagnostics& report, const word& name) {
   std::vector<std::string_view> names;
-  for (const auto& one : rules()) names.push_back(one.name);
+  for (const auto& one : rules())
+    if (!one.name.ends_with('*')) names.push_back(one.name);
   const auto meant = closest(name.text, names);
   report.error(name.at, "unknown directive " + quote(name) +
                             (meant.empty() ? std::string() : "; did you mean \"" + std::string(meant) + "\"?"));
@@ -48,7 +53,7 @@ void report_unknown(diagnostics& report, const word& name) {
 const rule* find_rule(const scope& in, const word& name) {
   unsigned elsewhere = 0;
   for (const auto& one : rules()) {
-    if (one.name != name.text) continue;
+    if (!is_of(one, name.text)) continue;
     if ((one.contexts & in.where) != 0) return &one;
     elsewhere |= one.contexts;
   }
@@ -113,12 +118,13 @@ void apply_one(scope& in, const directive& d, std::map<const rule*, position>& s
   if (found == nullptr) return;
   using how = rule::disposition;
   if (found->how == how::refused) {
-    if (!found->harmless.empty() && d.arguments() == 1 && d.words[1].text == found->harmless && !d.block) return;
+    const bool inherits = (in.where & (in_http | in_server | in_location)) != 0;
+    if (inherits && !found->harmless.empty() && d.arguments() == 1 && d.words[1] == found->harmless && !d.block) return;
     in.report().error(d.at(), quote(d.name()) + " is not supported: " + std::string(found->why));
     return;
   }
   if (found->how == how::ignored) {
-    if (in.all.warned.insert(found->name).second)
+    if (in.all.warned.insert(found->name).second)  // once for a family
       in.report().warning(d.at(), quote(d.name()) + " is ignored: it has no effect here");
     if (found->act != nullptr) found->act(in, d);
     return;

@@ -98,7 +98,7 @@ using handler = void (*)(scope&, const directive&);
 
 struct rule {
   enum class disposition { understood, ignored, refused } how;
-  std::string_view name;
+  std::string_view name;  ///< with a star at its end: all that begin so and are not named themselves
   unsigned contexts;
   std::size_t least, most;  ///< arguments
   bool block;
@@ -110,7 +110,7 @@ struct rule {
 
 constexpr std::size_t any_number = 1000000;
 
-/// Every directive, in the order in which they are documented.
+/// Every directive, in the order in which they are documented; families last.
 std::span<const rule> rules();
 
 /// Checks and performs the directives of one block.

@@ -412,7 +412,17 @@ constexpr contexts_and_names only_tune[] = {
      // They say how a cache is used, and proxy_cache, which makes one, is refused.
      "proxy_cache_background_update proxy_cache_bypass proxy_cache_convert_head proxy_cache_key proxy_cache_lock "
      "proxy_cache_lock_age proxy_cache_lock_timeout proxy_cache_methods proxy_cache_min_uses "
-     "proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid proxy_no_cache"},
+     "proxy_cache_max_range_offset proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid proxy_no_cache "
+     // Likewise, of others that are refused.
+     "addition_types ancient_browser ancient_browser_value autoindex_exact_size autoindex_format "
+     "autoindex_localtime charset_map charset_types create_full_put_path dav_access directio_alignment "
+     "gunzip_buffers gzip_hash gzip_no_buffer gzip_window if_modified_since min_delete_depth "
+     "mirror_request_body modern_browser modern_browser_value mp4_buffer_size mp4_max_buffer_size "
+     "mp4_start_key_frame open_file_cache_events override_charset postpone_gzipping proxy_send_lowat "
+     "proxy_store_access referer_hash_bucket_size referer_hash_max_size source_charset ssi_last_modified "
+     "ssi_min_file_chunk ssi_silent_errors ssi_types ssi_value_length sub_filter_last_modified "
+     "sub_filter_once sub_filter_types subrequest_output_buffer_size userid_domain userid_expires "
+     "userid_flags userid_mark userid_name userid_p3p userid_path userid_service"},
     {all_levels | in_location_if,
      "sendfile gzip"},
     {all_levels | in_upstream,
@@ -464,12 +474,17 @@ constexpr reason_and_names would_matter[] = {
      "add_trailer add_header_inherit sub_filter add_before_body add_after_body chunked_transfer_encoding "
      "proxy_method proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_bind "
      "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_ignore_headers proxy_force_ranges "
-     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path"},
+     "proxy_limit_rate proxy_store proxy_cache proxy_cache_path slice userid"},
     {balances,
      "least_time sticky sticky_cookie_insert queue state"},
     {other_protocol,
      "stream mail fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass"},
 };
+
+/// Families: what is none of the above and begins so.
+constexpr std::string_view only_tunes_other_protocols =
+    "fastcgi_* uwsgi_* scgi_* grpc_* memcached_* http2_* http3_* quic_*";
+constexpr std::string_view concerns_encryption = "ssl_* proxy_ssl_*";
 
 struct argument_and_names {
   std::string_view argument;
@@ -510,6 +525,12 @@ std::vector<rule> all_rules() {
     for_each_word(names, [&, because = why](std::string_view name) {
       all.push_back({how::refused, name, anywhere, 0, any_number, false, nullptr, false, because});
     });
+  for_each_word(only_tunes_other_protocols, [&](std::string_view name) {
+    all.push_back({how::ignored, name, all_levels, 0, any_number, false, nullptr, false, {}});
+  });
+  for_each_word(concerns_encryption, [&](std::string_view name) {
+    all.push_back({how::refused, name, anywhere, 0, any_number, false, nullptr, false, encrypts});
+  });
   for (const auto& [argument, names] : would_not_matter)
     for_each_word(names, [&, what = argument](std::string_view name) {
       for (auto& one : all)

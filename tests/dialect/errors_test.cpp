@@ -79,6 +79,14 @@ TEST_CASE("directives that restrict, encrypt or serve are refused by name") {
         std::string::npos);
 }
 
+TEST_CASE("what only nginx's other modules know is no unknown directive") {
+  CHECK(in_location("fastcgi_read_timeout 1s; fastcgi_param A b; http2_push /x;") ==
+        strings{"t.conf:5:1: warning: \"fastcgi_read_timeout\" is ignored: it has no effect here",
+                "t.conf:5:45: warning: \"http2_push\" is ignored: it has no effect here"});
+  CHECK(in_location("fastcgi_pass a:1;").at(0).find("\"fastcgi_pass\" is not supported: ") != std::string::npos);
+  CHECK(in_location("ssl_stapling_file a;").at(0).find("\"ssl_stapling_file\" is not supported: ") != std::string::npos);
+}
+
 TEST_CASE("what would be refused is none where it says what holds anyway") {
   for (const auto* line : {"allow all;", "auth_basic off;", "proxy_cache off;", "limit_rate 0;", "expires off;",
                            "chunked_transfer_encoding on;", "proxy_ssl_verify off;"}) {
