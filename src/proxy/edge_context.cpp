@@ -137,7 +137,7 @@ int milliseconds_until(time_point at) noexcept {
 
 edge_context::edge_context() : queue_(std::make_unique<detail::edge_queue>()) {
   auto& q = *queue_;
-  q.sockets = &asio::make_service<detail::edge_loop>(*this);
+  q.sockets = &asio::make_service<detail::edge_loops>(*this).one_for_all();
   q.sockets->drive(q.bell);
   q.time = &asio::make_service<detail::edge_environment>(*this);
   q.time->on_earlier = [this] {

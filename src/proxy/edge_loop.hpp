@@ -1,5 +1,6 @@
-// The epoll set behind the edge_sockets of one context. An edge_context waits for it itself; in any other context
-// it is one more descriptor of Asio's. Private.
+// The epoll set behind the edge_sockets of one executor. An edge_context has one for all, and waits for it itself; in
+// any other context it is one more descriptor of Asio's, and each strand, which may be on a thread of its own, has its
+// own. Private.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -32,16 +34,20 @@ namespace wsproxy::detail {
 
 class edge_loop;
 
+inline bool is_contexts_own(const asio::any_io_executor& executor) noexcept {
+  return target_of<asio::io_context::executor_type>(executor) != nullptr ||
+         target_of<edge_context::executor_type>(executor) != nullptr;
+}
+
 /// A socket's place in the epoll set. What it can do is remembered until a read or a write says otherwise.
 struct edge_state {
-  edge_state(std::shared_ptr<const asio::any_io_executor> on, edge_loop& in) noexcept
+  edge_state(std::shared_ptr<const asio::any_io_executor> on, std::shared_ptr<edge_loop> in) noexcept
       : executor(std::move(on)),
-        loop(&in),
-        direct(target_of<asio::io_context::executor_type>(*executor) != nullptr ||
-               target_of<edge_context::executor_type>(*executor) != nullptr) {}
+        loop(std::move(in)),
+        direct(is_contexts_own(*executor)) {}
 
   std::shared_ptr<const asio::any_io_executor> executor;  // one for many sockets
-  edge_loop* loop;        // null once the context is gone
+  std::shared_ptr<edge_loop> loop;  // null once the context is gone
   int descriptor = -1;    // closed
   std::uint32_t turn = 0;  // of the descriptor's number: which of all that bear it in turn this is
   bool direct;            // its executor is the context's own: a handler may run where the event is taken
@@ -53,12 +59,11 @@ struct edge_state {
   edge_state* previous = nullptr;
 };
 
-class edge_loop final : public asio::execution_context::service {
+class edge_loop : public std::enable_shared_from_this<edge_loop> {
  public:
-  using key_type = edge_loop;
-  inline static asio::execution_context::id id;
-
-  explicit edge_loop(asio::execution_context& context) : service(context) {}
+  edge_loop() = default;
+  edge_loop(const edge_loop&) = delete;
+  edge_loop& operator=(const edge_loop&) = delete;
   ~edge_loop() { close_set(); }
 
   /// The context's thread is going to call turn(): there is no need for Asio. An event of the bell
@@ -74,9 +79,9 @@ class edge_loop final : public asio::execution_context::service {
     watched_.emplace(executor, set_);
   }
 
+  bool serves(const asio::any_io_executor& executor) const { return shared_ && *shared_ == executor; }
   /// One copy for all that have the same.
   std::shared_ptr<const asio::any_io_executor> share(asio::any_io_executor executor) {
-    executor = asio::prefer(executor, asio::execution::outstanding_work.untracked);  // the copy outlives its socket
     if (!shared_ || *shared_ != executor) shared_ = std::make_shared<const asio::any_io_executor>(std::move(executor));
     return shared_;
   }
@@ -115,10 +120,10 @@ class edge_loop final : public asio::execution_context::service {
     if (dispatching_ || !watched_) return;
     if (waiting_ > 0 && !watching_) {
       watching_ = true;
-      watched_->async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code ec) {
-        watching_ = false;
-        if (!ec) take_all();
-        watch();
+      watched_->async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](std::error_code ec) {
+        self->watching_ = false;
+        if (!ec) self->take_all();
+        self->watch();
       });
     } else if (waiting_ == 0 && watching_) {
       watched_->cancel();  // a pending wait would keep the context running for nothing
@@ -128,11 +133,9 @@ class edge_loop final : public asio::execution_context::service {
   /// Waits for events so long (milliseconds; -1: for ever) and calls who waits for them.
   void turn(int timeout) { wait_and_tell(timeout); }
 
- private:
-  static constexpr int most_events = 128;
-  static constexpr std::uint64_t bell = ~std::uint64_t{0};
-
-  void shutdown() noexcept override {
+  /// The context ends: what waits is dropped, and the sockets that are left are on their own.
+  void shut_down() noexcept {
+    const auto self = shared_from_this();
     down_ = true;
     close_set();
     std::vector<waiter> dropped;  // they own operations, which own sockets of this list
@@ -142,11 +145,16 @@ class edge_loop final : public asio::execution_context::service {
     waiting_ = 0;
     dropped.clear();
     for (auto* s = first_; s != nullptr; s = s->next) {
-      s->loop = nullptr;
       s->executor = nobody();
+      s->loop.reset();
     }
     shared_.reset();
   }
+
+ private:
+  static constexpr int most_events = 128;
+  static constexpr std::uint64_t bell = ~std::uint64_t{0};
+
   static std::shared_ptr<const asio::any_io_executor> nobody() {
     static const auto none = std::make_shared<const asio::any_io_executor>();
     return none;
@@ -165,7 +173,9 @@ class edge_loop final : public asio::execution_context::service {
     epoll_event interest{};
     interest.events = events;
     interest.data.u64 = name;
-    if (::epoll_ctl(set_, EPOLL_CTL_ADD, descriptor, &interest) != 0)
+    if (::epoll_ctl(set_, EPOLL_CTL_ADD, descriptor, &interest) == 0) return;
+    // A copy of this connection that had this number was closed, and another one keeps it here.
+    if (errno != EEXIST || ::epoll_ctl(set_, EPOLL_CTL_MOD, descriptor, &interest) != 0)
       throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
   /// Null if that one was closed since.
@@ -224,6 +234,56 @@ class edge_loop final : public asio::execution_context::service {
   bool watching_ = false;
   bool dispatching_ = false;
   bool down_ = false;
+};
+
+/// The loops of a context.
+class edge_loops final : public asio::execution_context::service {
+ public:
+  using key_type = edge_loops;
+  inline static asio::execution_context::id id;
+
+  explicit edge_loops(asio::execution_context& context) : service(context) {}
+
+  /// For a context that one thread runs, whatever its strands.
+  edge_loop& one_for_all() {
+    only_ = std::make_shared<edge_loop>();
+    return *only_;
+  }
+  /// A new state on this executor. From any thread.
+  std::unique_ptr<edge_state, edge_state_deleter> make_state(asio::any_io_executor executor) {
+    executor = asio::prefer(executor, asio::execution::outstanding_work.untracked);  // the copy outlives its socket
+    const std::lock_guard lock(mutex_);
+    auto loop = only_ ? only_ : loop_of(executor);
+    auto shared = loop->share(std::move(executor));
+    return std::unique_ptr<edge_state, edge_state_deleter>(new edge_state(std::move(shared), std::move(loop)));
+  }
+
+ private:
+  std::shared_ptr<edge_loop> loop_of(const asio::any_io_executor& executor) {
+    if (own_ && own_->serves(executor)) return own_;
+    std::shared_ptr<edge_loop> found;
+    std::erase_if(others_, [&](const std::weak_ptr<edge_loop>& each) {
+      auto alive = each.lock();
+      if (alive && alive->serves(executor)) found = alive;
+      return !alive;
+    });
+    if (found) return found;
+    found = std::make_shared<edge_loop>();
+    if (is_contexts_own(executor)) return own_ = found;
+    others_.push_back(found);
+    return found;
+  }
+  void shutdown() noexcept override {
+    if (only_) only_->shut_down();
+    if (own_) own_->shut_down();
+    for (const auto& each : others_)
+      if (const auto alive = each.lock()) alive->shut_down();
+  }
+
+  std::mutex mutex_;
+  std::shared_ptr<edge_loop> only_;                 // of an edge_context
+  std::shared_ptr<edge_loop> own_;                  // of the context's own executor
+  std::vector<std::weak_ptr<edge_loop>> others_;    // of strands, while they have sockets
 };
 
 }  // namespace wsproxy::detail

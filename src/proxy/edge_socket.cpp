@@ -45,9 +45,9 @@ void close_state(edge_state& s) noexcept {
 }  // namespace
 
 void edge_state_deleter::operator()(edge_state* s) const noexcept {
+  const std::unique_ptr<edge_state> gone(s);
   close_state(*s);
   if (s->loop != nullptr) s->loop->forget(*s);
-  delete s;
 }
 
 int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept {
@@ -77,9 +77,9 @@ std::error_code finish_connect(int descriptor) noexcept {
 }  // namespace detail
 
 edge_socket::edge_socket(asio::any_io_executor executor) {
-  auto& loop = asio::use_service<detail::edge_loop>(asio::query(executor, asio::execution::context));
-  state_.reset(new detail::edge_state(loop.share(std::move(executor)), loop));
-  loop.know(*state_);
+  auto& loops = asio::use_service<detail::edge_loops>(asio::query(executor, asio::execution::context));
+  state_ = loops.make_state(std::move(executor));
+  state_->loop->know(*state_);
 }
 
 edge_socket::edge_socket(asio::any_io_executor executor, int descriptor) : edge_socket(std::move(executor)) {

@@ -1,11 +1,16 @@
 #include <wsproxy/proxy/edge_socket.hpp>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -197,6 +202,89 @@ TEMPLATE_TEST_CASE("on a strand, handlers of an edge_socket are posted to it", "
   ends.send("x");
   context.run();
   CHECK(inside);
+}
+
+TEST_CASE("edge_sockets of several strands do not meet, whatever the number of threads that run their context") {
+  constexpr int sockets = 8, rounds = 1500;
+  asio::io_context context;
+  struct echo {
+    explicit echo(asio::io_context& on) : strand(asio::make_strand(on)), ends(strand) {}
+    void wait() {
+      ends.socket->async_wait_read([this](std::error_code) {
+        if (strand.running_in_this_thread()) on_readable();
+      });
+    }
+    void on_readable() {
+      std::error_code ec;
+      const auto text = read_now(*ends.socket, ec);
+      if (ec == asio::error::eof) return ends.socket.reset();
+      const asio::const_buffer out(text.data(), text.size());
+      if (!text.empty()) ends.socket->try_write(std::span(&out, 1), ec);
+      wait();
+    }
+    asio::strand<asio::io_context::executor_type> strand;
+    pair ends;
+  };
+  std::vector<std::unique_ptr<echo>> all;
+  for (int i = 0; i != sockets; ++i) {
+    all.push_back(std::make_unique<echo>(context));
+    asio::post(all.back()->strand, [e = all.back().get()] { e->wait(); });
+  }
+  std::vector<std::thread> threads;
+  for (int i = 0; i != 4; ++i) threads.emplace_back([&] { context.run(); });
+  std::atomic<int> lost{0};
+  for (const auto& each : all)
+    threads.emplace_back([&] {
+      for (int round = 0; round != rounds; ++round) {
+        char back = 0;
+        if (::send(each->ends.peer, "x", 1, 0) != 1 || ::recv(each->ends.peer, &back, 1, 0) != 1) ++lost;
+      }
+      each->ends.hang_up();
+    });
+  for (auto& each : threads) each.join();
+  CHECK(lost == 0);
+}
+
+TEST_CASE("a handler that keeps its strand busy keeps no edge_socket of another strand waiting") {
+  asio::io_context context;
+  const auto first = asio::make_strand(context), second = asio::make_strand(context);
+  pair busy(first), other(second);
+  std::promise<void> entered, called;
+  auto was_called = called.get_future();
+  bool in_time = false;
+  asio::post(first, [&] {
+    busy.socket->async_wait_read([&](std::error_code) {
+      entered.set_value();
+      in_time = was_called.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+    });
+    busy.send("x");
+  });
+  std::vector<std::thread> threads;
+  for (int i = 0; i != 3; ++i) threads.emplace_back([&] { context.run(); });
+  entered.get_future().wait();
+  asio::post(second, [&] {
+    other.socket->async_wait_read([&](std::error_code) { called.set_value(); });
+    other.send("x");
+  });
+  for (auto& each : threads) each.join();
+  CHECK(in_time);
+}
+
+TEST_CASE("a connection comes back under its number while another copy of it is open") {
+  asio::io_context context;
+  pair ends(context.get_executor());
+  const int number = ends.socket->native_handle();
+  const int copy = ::dup(number);
+  REQUIRE(copy >= 0);
+  ends.socket->close();  // the epoll set keeps it, by the copy
+  REQUIRE(::dup2(copy, number) == number);
+  ::close(copy);
+  ends.socket.emplace(context.get_executor(), number);
+  std::string seen;
+  ends.socket->async_wait_read([&](std::error_code ec) { seen = read_now(*ends.socket, ec); });
+  ends.send("still here");
+  context.run();
+  CHECK(seen == "still here");
 }
 
 TEMPLATE_TEST_CASE("an exception of a handler leaves run(), and the other sockets go on", "", asio::io_context, wsproxy::edge_context) {

@@ -88,7 +88,8 @@ struct WSPROXY_EXPORT edge_state_deleter {
 }  // namespace detail
 
 /// A readiness_stream over a descriptor. Move-only; closes it at the end. One wait in each direction at a
-/// time. All members on the executor, which is a context that one thread runs, or a strand.
+/// time. All members on the executor, which is a context that one thread runs, or a strand. Sockets of one strand
+/// share an epoll set (a descriptor), those of another have another; an edge_context has one for all.
 class WSPROXY_EXPORT edge_socket {
  public:
   using executor_type = asio::any_io_executor;  ///< as Asio names it
