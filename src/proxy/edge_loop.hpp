@@ -71,7 +71,12 @@ class edge_loop final : public asio::execution_context::service {
   void begin(const asio::any_io_executor& executor) {
     if (set_ >= 0 || down_) return;
     open_set();
-    watched_.emplace(executor, set_);
+    try {
+      watched_.emplace(executor, set_);
+    } catch (...) {
+      close_set();
+      throw;
+    }
   }
 
   /// One copy for all that have the same.
@@ -165,7 +170,9 @@ class edge_loop final : public asio::execution_context::service {
     epoll_event interest{};
     interest.events = events;
     interest.data.u64 = name;
-    if (::epoll_ctl(set_, EPOLL_CTL_ADD, descriptor, &interest) != 0)
+    if (::epoll_ctl(set_, EPOLL_CTL_ADD, descriptor, &interest) == 0) return;
+    // Closed here, but not by all who had a copy, and it is back under its old number.
+    if (errno != EEXIST || ::epoll_ctl(set_, EPOLL_CTL_MOD, descriptor, &interest) != 0)
       throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
   /// Null if that one was closed since.
