@@ -76,7 +76,12 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
   void begin(const asio::any_io_executor& executor) {
     if (set_ >= 0 || down_) return;
     open_set();
-    watched_.emplace(executor, set_);
+    try {
+      watched_.emplace(executor, set_);
+    } catch (...) {
+      close_set();
+      throw;
+    }
   }
 
   bool serves(const asio::any_io_executor& executor) const { return shared_ && *shared_ == executor; }
@@ -174,7 +179,7 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     interest.events = events;
     interest.data.u64 = name;
     if (::epoll_ctl(set_, EPOLL_CTL_ADD, descriptor, &interest) == 0) return;
-    // A copy of this connection that had this number was closed, and another one keeps it here.
+    // Closed here, but not by all who had a copy, and it is back under its old number.
     if (errno != EEXIST || ::epoll_ctl(set_, EPOLL_CTL_MOD, descriptor, &interest) != 0)
       throw std::system_error(errno, std::system_category(), "epoll_ctl");
   }
