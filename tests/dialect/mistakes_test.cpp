@@ -70,7 +70,7 @@ constexpr mistake mistakes[] = {
     {"proxy_pass http://chat;", "proxy_pass chat;",
      "t.conf:15:18: error: invalid URL prefix in \"chat\": it begins with http://"},
     {"proxy_pass http://chat;", "proxy_pass http://no-such-host.invalid;",
-     "t.conf:15:18: error: host not found in upstream \"http://no-such-host.invalid\": Name or service not known"},
+     "t.conf:15:18: error: host not found in upstream \"http://no-such-host.invalid\": "},
     {"proxy_pass http://chat;", "proxy_pass http://chat:9001;",
      "t.conf:15:18: error: upstream \"chat\" may not have port 9001"},
     {"proxy_pass http://chat;", "proxy_pass https://chat;",
@@ -112,6 +112,11 @@ std::string with(const mistake& one) {
   return text.replace(at, one.right.size(), one.wrong);
 }
 
+/// What ends in a colon goes on in the words of the system's resolver: they depend on whether there is a network.
+bool tells(std::string_view line, std::string_view message) {
+  return message.ends_with(": ") ? line.starts_with(message) : line == message;
+}
+
 }  // namespace
 
 TEST_CASE("the file that the mistakes are made in is right") {
@@ -124,7 +129,7 @@ TEST_CASE("each mistake is named where it is, with what would be right") {
     const auto loaded = wsproxy_gateway::load_text(with(one), "t.conf");
     CHECK(loaded.config == nullptr);
     const auto found = messages(loaded);
-    CHECK(std::find(found.begin(), found.end(), one.message) != found.end());
+    CHECK(std::any_of(found.begin(), found.end(), [&](const auto& line) { return tells(line, one.message); }));
   }
 }
 
