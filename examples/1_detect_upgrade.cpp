@@ -31,12 +31,14 @@ int main() {
 
   const auto verdict = wsproxy::detect_upgrade(request);
   switch (verdict.kind) {
-    case wsproxy::request_kind::plain: std::cout << "plain HTTP: " << request.method << ' ' << request.target << '\n'; break;
-    case wsproxy::request_kind::websocket:
-      std::cout << "WebSocket: " << request.target << "\naccept it with Sec-WebSocket-Accept: "
-                << wsproxy::accept_key(request.fields.value_or_empty("Sec-WebSocket-Key")) << '\n';
-      break;
-    case wsproxy::request_kind::refused: std::cout << wsproxy::make_refusal(verdict.error); break;
+  case wsproxy::request_kind::plain:
+    std::cout << "plain HTTP: " << request.method << ' ' << request.target << '\n';
+    break;
+  case wsproxy::request_kind::websocket:
+    std::cout << "WebSocket: " << request.target << "\naccept it with Sec-WebSocket-Accept: "
+              << wsproxy::accept_key(request.fields.value_or_empty("Sec-WebSocket-Key")) << '\n';
+    break;
+  case wsproxy::request_kind::refused: std::cout << wsproxy::make_refusal(verdict.error); break;
   }
   const std::string early = input.substr(parsed.consumed);  // a body, or the first frames: never to be lost
   std::cout << early.size() << " bytes follow the head\n";

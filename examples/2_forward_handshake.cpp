@@ -42,7 +42,8 @@ int main(int argc, char** argv) {
           } else if (found.answer) {
             std::cout << "answered " << found.answer->head.status << ' ' << found.answer->head.reason << '\n';
           } else {
-            std::cout << "failed at " << to_string(found.result.at) << ": " << found.result.error.message() << '\n';
+            std::cout << "failed at " << to_string(found.result.at) << ": " << found.result.error.message()
+                      << '\n';
           }
         });
     context.run();

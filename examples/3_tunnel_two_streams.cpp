@@ -21,15 +21,17 @@ using asio::ip::tcp;
 asio::awaitable<void> relay(tcp::socket client, wsproxy::address target) {
   std::error_code error;
   wsproxy::socket_dialer dial;
-  auto server = co_await dial.async_dial(target, client.get_executor(), asio::redirect_error(asio::use_awaitable, error));
+  auto server = co_await dial.async_dial(target, client.get_executor(),
+                                         asio::redirect_error(asio::use_awaitable, error));
   if (error) {
     std::cerr << "cannot reach " << target.to_string() << ": " << error.message() << '\n';
     co_return;
   }
   const wsproxy::tunnel_policy policy{.timeouts = {.idle = std::chrono::minutes(5)}};
-  const auto end = co_await wsproxy::async_relay(client, {}, std::move(server), {}, policy, asio::use_awaitable);
-  std::cout << end.from_client.bytes << " bytes up, " << end.from_upstream.bytes << " down, ended: "
-            << to_string(end.cause) << " by " << to_string(end.who) << std::endl;
+  const auto end =
+      co_await wsproxy::async_relay(client, {}, std::move(server), {}, policy, asio::use_awaitable);
+  std::cout << end.from_client.bytes << " bytes up, " << end.from_upstream.bytes
+            << " down, ended: " << to_string(end.cause) << " by " << to_string(end.who) << std::endl;
 }
 
 asio::awaitable<void> serve(tcp::acceptor& listener, wsproxy::address target) {

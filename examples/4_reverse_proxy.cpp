@@ -25,8 +25,9 @@ int main(int argc, char** argv) {
     const auto how = wsproxy::route::make({.tunnel = {.heartbeat = {.interval = std::chrono::seconds(20)}}});
 
     asio::io_context context(1);
-    wsproxy::gateway gateway(context.get_executor(),
-                             [&](const wsproxy::inbound&) { return wsproxy::pass{.to = backends, .how = how}; });
+    wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound&) {
+      return wsproxy::pass{.to = backends, .how = how};
+    });
     std::cout << "listening on " << gateway.listen(argv[1]) << std::endl;
 
     asio::signal_set signals(context, SIGINT, SIGTERM);

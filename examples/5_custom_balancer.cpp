@@ -31,8 +31,9 @@ int main(int argc, char** argv) {
     asio::io_context context(1);
     wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound&) {
       return wsproxy::pass{.to = backends, .on_end = [](const wsproxy::forward_result& result) {
-        if (result.backend) std::cout << result.backend->name() << " served it" << std::endl;
-      }};
+                             if (result.backend)
+                               std::cout << result.backend->name() << " served it" << std::endl;
+                           }};
     });
     std::cout << "listening on " << gateway.listen(argv[1]) << std::endl;
     context.run();

@@ -29,18 +29,21 @@ wsproxy::request_head parse(const std::string& text) {
   std::getline(lines, line);
   while (std::getline(lines, line) && line != "\r") {
     const auto colon = line.find(':');
-    if (colon != std::string::npos) head.fields.add(line.substr(0, colon), line.substr(colon + 1, line.size() - colon - 2));
+    if (colon != std::string::npos)
+      head.fields.add(line.substr(0, colon), line.substr(colon + 1, line.size() - colon - 2));
   }
   return head;
 }
 
 asio::awaitable<void> serve(tcp::socket client, wsproxy::upstream chat) {
   std::string buffer;
-  const auto size = co_await asio::async_read_until(client, asio::dynamic_buffer(buffer, 16384), "\r\n\r\n", asio::use_awaitable);
+  const auto size = co_await asio::async_read_until(client, asio::dynamic_buffer(buffer, 16384), "\r\n\r\n",
+                                                    asio::use_awaitable);
   auto head = parse(buffer.substr(0, size));
 
   if (head.target != "/chat") {  // the server's own business, as before
-    const auto page = wsproxy::make_response(200, "Hello. The chat is at /chat.\n", {{"Content-Type", "text/plain"}}, true);
+    const auto page =
+        wsproxy::make_response(200, "Hello. The chat is at /chat.\n", {{"Content-Type", "text/plain"}}, true);
     co_await asio::async_write(client, asio::buffer(page), asio::use_awaitable);
     co_return;
   }
@@ -55,7 +58,8 @@ asio::awaitable<void> serve(tcp::socket client, wsproxy::upstream chat) {
     co_await asio::async_write(client, asio::buffer(sorry), asio::use_awaitable);
   }
   std::cout << "ended: " << to_string(result.cause) << " by " << to_string(result.who) << ", "
-            << result.from_client.messages << " messages up, " << result.from_upstream.messages << " down" << std::endl;
+            << result.from_client.messages << " messages up, " << result.from_upstream.messages << " down"
+            << std::endl;
 }
 
 asio::awaitable<void> listen(tcp::acceptor& listener, wsproxy::upstream chat) {
@@ -77,7 +81,8 @@ int main(int argc, char** argv) {
     asio::io_context context(1);
     tcp::acceptor listener(context, {asio::ip::make_address(at.host), at.port});
     std::cout << "listening on " << listener.local_endpoint() << std::endl;
-    asio::co_spawn(context, listen(listener, wsproxy::upstream(servers, wsproxy::consistent_hash())), asio::detached);
+    asio::co_spawn(context, listen(listener, wsproxy::upstream(servers, wsproxy::consistent_hash())),
+                   asio::detached);
     context.run();
   } catch (const std::exception& error) {
     std::cerr << "6_embed_in_your_server: " << error.what() << '\n';

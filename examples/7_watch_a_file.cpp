@@ -1,5 +1,6 @@
-// A reverse proxy whose backends stand in a file, one "HOST:PORT [weight=N]" per line: change the file, and the
-// proxy follows. Tunnels of a backend that leaves are drained; every backend is probed and left out while it fails.
+// A reverse proxy whose backends stand in a file, one "HOST:PORT [weight=N]" per line: change the file, and
+// the proxy follows. Tunnels of a backend that leaves are drained; every backend is probed and left out while
+// it fails.
 //
 //   7_watch_a_file 127.0.0.1:8080 backends.txt
 //
@@ -81,11 +82,13 @@ int main(int argc, char** argv) {
     }
     const wsproxy::upstream backends(read_backends(argv[2]), wsproxy::consistent_hash());
     asio::io_context context(1);
-    wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound&) { return wsproxy::pass{backends}; });
+    wsproxy::gateway gateway(context.get_executor(),
+                             [&](const wsproxy::inbound&) { return wsproxy::pass{backends}; });
     std::cout << "listening on " << gateway.listen(argv[1]) << std::endl;
 
     wsproxy::follow_options how;
-    how.removed = {.tunnels = wsproxy::removal::kind::drain, .sessions = {gateway.sessions()}, .how = {.spread = 2s}};
+    how.removed = {
+        .tunnels = wsproxy::removal::kind::drain, .sessions = {gateway.sessions()}, .how = {.spread = 2s}};
     how.on_change = [](const wsproxy::backend_changes& what) {
       for (const auto& each : what.added) std::cout << each->name() << " came" << std::endl;
       for (const auto& each : what.removed) std::cout << each->name() << " left" << std::endl;
@@ -96,7 +99,8 @@ int main(int argc, char** argv) {
 
     wsproxy::health_check_options checks{.probe = {.how = wsproxy::probe_options::kind::tcp}, .interval = 1s};
     checks.on_change = [](const wsproxy::health_change& now) {
-      std::cout << now.which->name() << (now.healthy ? " is up" : " is down: " + now.last.error.message()) << std::endl;
+      std::cout << now.which->name() << (now.healthy ? " is up" : " is down: " + now.last.error.message())
+                << std::endl;
     };
     std::optional<wsproxy::health_checker> health;
     health.emplace(context.get_executor(), backends, checks);

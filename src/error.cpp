@@ -41,7 +41,8 @@ std::string_view message_of(errc error) noexcept {
   case errc::bad_switch_upgrade: return "The Upgrade field of the upstream's 101 is not websocket.";
   case errc::bad_switch_connection: return "The Connection field of the upstream's 101 lacks upgrade.";
   case errc::bad_accept: return "The Sec-WebSocket-Accept field of the upstream's 101 does not fit the key.";
-  case errc::unexpected_status: return "The status of the upstream's answer is not the one that was expected.";
+  case errc::unexpected_status:
+    return "The status of the upstream's answer is not the one that was expected.";
   case errc::no_backend: return "No usable backend is left.";
   case errc::connect_failed: return "The upstream could not be reached.";
   case errc::upstream_closed: return "The upstream closed the connection before its answer was whole.";
@@ -60,7 +61,8 @@ std::string_view message_of(errc error) noexcept {
   case errc::bad_frame: return "A WebSocket frame breaks RFC 6455, section 5.";
   case errc::message_too_large: return "A WebSocket message is larger than the limit.";
   case errc::frame_too_large: return "A WebSocket frame is larger than the limit.";
-  case errc::consumer_too_slow: return "The slow_consumer timer fired: bytes waited too long for one side to take them.";
+  case errc::consumer_too_slow:
+    return "The slow_consumer timer fired: bytes waited too long for one side to take them.";
   case errc::lifetime_reached: return "The max_lifetime timer fired: the tunnel reached its age.";
   case errc::downstream_closed: return "The client closed the connection.";
   case errc::tunnel_limit: return "The limit on the number of tunnels is reached.";
@@ -148,9 +150,7 @@ const std::error_category& condition_category() noexcept {
   return instance;
 }
 
-std::error_code make_error_code(errc error) noexcept {
-  return {static_cast<int>(error), category()};
-}
+std::error_code make_error_code(errc error) noexcept { return {static_cast<int>(error), category()}; }
 
 std::error_condition make_error_condition(condition group) noexcept {
   return {static_cast<int>(group), condition_category()};

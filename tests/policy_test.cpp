@@ -26,19 +26,20 @@ TEST_CASE("the defaults and zero everywhere are valid") {
 }
 
 TEST_CASE("a time that is negative, or endless, is refused by the name of its member") {
-  const std::pair<duration timeouts::*, const char*> members[] = {{&timeouts::client_head, "client_head"},
-                                                                  {&timeouts::keep_alive, "keep_alive"},
-                                                                  {&timeouts::client_body, "client_body"},
-                                                                  {&timeouts::connect, "connect"},
-                                                                  {&timeouts::response, "response"},
-                                                                  {&timeouts::send_stall, "send_stall"},
-                                                                  {&timeouts::upstream_send_stall, "upstream_send_stall"},
-                                                                  {&timeouts::idle, "idle"},
-                                                                  {&timeouts::half_close, "half_close"},
-                                                                  {&timeouts::max_lifetime, "max_lifetime"},
-                                                                  {&timeouts::boundary_wait, "boundary_wait"},
-                                                                  {&timeouts::close_wait, "close_wait"},
-                                                                  {&timeouts::linger, "linger"}};
+  const std::pair<duration timeouts::*, const char*> members[] = {
+      {&timeouts::client_head, "client_head"},
+      {&timeouts::keep_alive, "keep_alive"},
+      {&timeouts::client_body, "client_body"},
+      {&timeouts::connect, "connect"},
+      {&timeouts::response, "response"},
+      {&timeouts::send_stall, "send_stall"},
+      {&timeouts::upstream_send_stall, "upstream_send_stall"},
+      {&timeouts::idle, "idle"},
+      {&timeouts::half_close, "half_close"},
+      {&timeouts::max_lifetime, "max_lifetime"},
+      {&timeouts::boundary_wait, "boundary_wait"},
+      {&timeouts::close_wait, "close_wait"},
+      {&timeouts::linger, "linger"}};
   for (const auto& [member, name] : members) {
     timeouts times;
     times.*member = -1ms;

@@ -1,6 +1,7 @@
-// wsproxy inside a Boost.Beast server. Boost's sockets and requests are other types than standalone Asio's, so
-// the connection goes over as a descriptor, and the request by the adapter below. Beast stays what it is: here
-// its synchronous server with a thread per connection; with its asynchronous one the hand-over is the same.
+// wsproxy inside a Boost.Beast server. Boost's sockets and requests are other types than standalone Asio's,
+// so the connection goes over as a descriptor, and the request by the adapter below. Beast stays what it is:
+// here its synchronous server with a thread per connection; with its asynchronous one the hand-over is the
+// same.
 //
 //   embed_beast 127.0.0.1:8080 127.0.0.1:9001 127.0.0.1:9002
 
@@ -23,7 +24,8 @@ using request = http::request<http::string_body>;
 // wsproxy: Beast's request as ours. Fields keep their order, but lines of one name stand together.
 wsproxy::request_head head_of(const request& from) {
   auto text = [](auto view) { return std::string_view(view.data(), view.size()); };
-  wsproxy::request_head head{.method = std::string(text(from.method_string())), .target = std::string(text(from.target()))};
+  wsproxy::request_head head{.method = std::string(text(from.method_string())),
+                             .target = std::string(text(from.target()))};
   if (from.version() == 10) head.version = wsproxy::http_version::http_1_0;
   for (const auto& field : from) head.fields.add(text(field.name_string()), text(field.value()));
   return head;
@@ -48,7 +50,9 @@ void serve(tcp::socket socket, wsproxy::worker_pool& pool, const wsproxy::upstre
       // wsproxy: the head, what Beast has read behind it, and the descriptor.
       wsproxy::exchange what{.head = head_of(from), .early = beast::buffers_to_string(buffer.data())};
       pool.adopt(wsproxy::descriptor::given(socket.release()), chat, std::move(what),
-                 [](const wsproxy::forward_result& end) { std::cout << "ended: " << to_string(end.cause) << std::endl; });
+                 [](const wsproxy::forward_result& end) {
+                   std::cout << "ended: " << to_string(end.cause) << std::endl;
+                 });
       return;
     }
     const auto answer = page(from);

@@ -1,6 +1,6 @@
-// wsproxy inside a cpp-httplib server: blocking, a thread per connection. The library hands no connection over
-// once it has read a request, so a look at the first line (MSG_PEEK) decides before it reads: a request for /chat
-// goes over unread. Everything else is served by the library, through the Stream that it asks for.
+// wsproxy inside a cpp-httplib server: blocking, a thread per connection. The library hands no connection
+// over once it has read a request, so a look at the first line (MSG_PEEK) decides before it reads: a request
+// for /chat goes over unread. Everything else is served by the library, through the Stream that it asks for.
 //
 //   embed_cpp_httplib 127.0.0.1:8080 127.0.0.1:9001 127.0.0.1:9002
 
@@ -20,7 +20,9 @@ class connection : public httplib::Stream {
   explicit connection(socket_t socket) : socket_(socket) {}
   bool is_readable() const override { return ready(POLLIN); }
   bool is_writable() const override { return ready(POLLOUT); }
-  ssize_t read(char* into, size_t size) override { return is_readable() ? ::recv(socket_, into, size, 0) : -1; }
+  ssize_t read(char* into, size_t size) override {
+    return is_readable() ? ::recv(socket_, into, size, 0) : -1;
+  }
   ssize_t write(const char* from, size_t size) override { return ::send(socket_, from, size, MSG_NOSIGNAL); }
   void get_remote_ip_and_port(std::string&, int&) const override {}
   void get_local_ip_and_port(std::string&, int&) const override {}
@@ -51,7 +53,9 @@ class server : public httplib::Server {
     connection stream(socket);
     if (stream.look().starts_with("GET /chat ")) {
       pool_.adopt(wsproxy::descriptor::given(socket), chat_, wsproxy::unread_request{},
-                  [](const wsproxy::forward_result& end) { std::cout << "ended: " << to_string(end.cause) << std::endl; });
+                  [](const wsproxy::forward_result& end) {
+                    std::cout << "ended: " << to_string(end.cause) << std::endl;
+                  });
       return true;
     }
     bool closed = false;  // one request per connection, to be short
@@ -79,7 +83,9 @@ int main(int argc, char** argv) try {
   });
 
   const auto at = wsproxy::address::parse(argv[1]);
-  const int port = at.port == 0 ? host.bind_to_any_port(at.host) : host.bind_to_port(at.host, at.port) ? at.port : -1;
+  const int port = at.port == 0                          ? host.bind_to_any_port(at.host)
+                   : host.bind_to_port(at.host, at.port) ? at.port
+                                                         : -1;
   if (port < 0) throw std::runtime_error(std::string("cannot listen on ") + argv[1]);
   std::cout << "listening on " << at.host << ':' << port << std::endl;
   host.listen_after_bind();

@@ -6,7 +6,8 @@
 //
 //   curl -N -H 'Authorization: Bearer alice-1' -H 'X-Tenant: blue' … http://LISTEN/   a tunnel of alice's
 //   curl http://ADMIN/metrics                                                         the numbers
-//   curl -X DELETE http://ADMIN/users/alice                                           closes her tunnels: 4001
+//   curl -X DELETE http://ADMIN/users/alice                                           closes her tunnels:
+//   4001
 //
 // Left out: where tokens really come from. Here they are NAME-NUMBER.
 
@@ -42,15 +43,17 @@ class tenants {
     auto& account = users_[user];
     if (account.exchanges >= tunnels_per_user) return ++refused_, say(429, "Too many tunnels.\n");
     ++account.exchanges;
-    return wsproxy::pass{.to = tenant->second,
-                         .how = without_token_,
-                         .hash_key = user,
-                         .on_established = [&account](const wsproxy::session_handle& s) { account.tunnels[s.id()] = s; },
-                         .on_end = [this, &account](const wsproxy::forward_result& end) {
-                           --account.exchanges;
-                           std::erase_if(account.tunnels, [](const auto& each) { return !each.second.alive(); });
-                           bytes_ += end.from_client.bytes + end.from_upstream.bytes;
-                         }};
+    return wsproxy::pass{
+        .to = tenant->second,
+        .how = without_token_,
+        .hash_key = user,
+        .on_established = [&account](const wsproxy::session_handle& s) { account.tunnels[s.id()] = s; },
+        .on_end =
+            [this, &account](const wsproxy::forward_result& end) {
+              --account.exchanges;
+              std::erase_if(account.tunnels, [](const auto& each) { return !each.second.alive(); });
+              bytes_ += end.from_client.bytes + end.from_upstream.bytes;
+            }};
   }
 
  private:
@@ -76,12 +79,14 @@ class tenants {
   }
 
   std::string metrics() const {
-    std::string text = "refused_total " + std::to_string(refused_) + "\nbytes_total " + std::to_string(bytes_) + "\n";
+    std::string text =
+        "refused_total " + std::to_string(refused_) + "\nbytes_total " + std::to_string(bytes_) + "\n";
     for (const auto& [name, account] : users_)
       text += "tunnels{user=\"" + name + "\"} " + std::to_string(account.tunnels.size()) + "\n";
     for (const auto& [name, upstream] : upstreams_)
       for (const auto& backend : upstream.backends())
-        text += "active{tenant=\"" + name + "\",backend=\"" + backend->name() + "\"} " + std::to_string(backend->active()) + "\n";
+        text += "active{tenant=\"" + name + "\",backend=\"" + backend->name() + "\"} " +
+                std::to_string(backend->active()) + "\n";
     return text;
   }
 
@@ -89,8 +94,9 @@ class tenants {
   std::map<std::string, user_account> users_;  // what is in it stays where it is
   std::uint64_t refused_ = 0, bytes_ = 0;
   // The backends are told who it is, not how that is known.
-  const std::shared_ptr<const wsproxy::route> without_token_ = wsproxy::route::make(
-      {.rewrite_request = [](const wsproxy::exchange& e, const wsproxy::backend&, wsproxy::request_rewrite& r) {
+  const std::shared_ptr<const wsproxy::route> without_token_ =
+      wsproxy::route::make({.rewrite_request = [](const wsproxy::exchange& e, const wsproxy::backend&,
+                                                  wsproxy::request_rewrite& r) {
         r.set.add("Authorization", "");
         r.set.add("X-User", *e.hash_key);
       }});
@@ -111,7 +117,8 @@ int main(int argc, char** argv) try {
   for (auto& [name, backends] : all) known.add(name, std::move(backends));
 
   asio::io_context context(1);
-  wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound& request) { return known.select(request); });
+  wsproxy::gateway gateway(context.get_executor(),
+                           [&](const wsproxy::inbound& request) { return known.select(request); });
   std::cout << "listening on " << gateway.listen(argv[1]) << std::endl;
   std::cout << "administered on " << gateway.listen(argv[2]) << std::endl;
   asio::signal_set signals(context, SIGINT, SIGTERM);

@@ -1,5 +1,5 @@
-// wsproxy inside a server that is nothing but epoll: only wsproxy::core, the layer without I/O and without Asio.
-// The host does every read and write; the library decides what they mean.
+// wsproxy inside a server that is nothing but epoll: only wsproxy::core, the layer without I/O and without
+// Asio. The host does every read and write; the library decides what they mean.
 //
 //   embed_epoll 127.0.0.1:8080 127.0.0.1:9001 127.0.0.1:9002
 //
@@ -32,7 +32,8 @@ sockaddr_in ipv4(const wsproxy::address& at) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(at.port);
-  if (::inet_pton(AF_INET, at.host.c_str(), &to.sin_addr) != 1) throw std::invalid_argument("not IPv4: " + at.host);
+  if (::inet_pton(AF_INET, at.host.c_str(), &to.sin_addr) != 1)
+    throw std::invalid_argument("not IPv4: " + at.host);
   return to;
 }
 
@@ -60,14 +61,16 @@ struct exchange {
 
 class server {
  public:
-  server(const wsproxy::address& at, wsproxy::upstream chat) : chat_(std::move(chat)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
+  server(const wsproxy::address& at, wsproxy::upstream chat)
+      : chat_(std::move(chat)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     auto address = ipv4(at);
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int on = 1;
     ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     socklen_t size = sizeof address;
     auto* const any = reinterpret_cast<sockaddr*>(&address);
-    if (::bind(listener_, any, size) != 0 || ::listen(listener_, 511) != 0 || ::getsockname(listener_, any, &size) != 0)
+    if (::bind(listener_, any, size) != 0 || ::listen(listener_, 511) != 0 ||
+        ::getsockname(listener_, any, &size) != 0)
       throw std::system_error(errno, std::system_category(), "cannot listen on " + at.to_string());
     std::cout << "listening on " << at.host << ':' << ntohs(address.sin_port) << std::endl;
     watch(listener_, EPOLLIN, EPOLL_CTL_ADD);
@@ -80,7 +83,8 @@ class server {
       for (int i = 0; i < count; ++i) {
         const int fd = events[i].data.fd;
         if (fd == listener_) accept_one();
-        else if (const auto found = owners_.find(fd); found != owners_.end()) serve(found->second, fd, events[i].events);
+        else if (const auto found = owners_.find(fd); found != owners_.end())
+          serve(found->second, fd, events[i].events);
       }
     }
   }
@@ -108,7 +112,9 @@ class server {
   void serve(owned x, int fd, std::uint32_t events) {
     auto& self = fd == x->client.fd ? x->client : x->backend;
     auto& peer = fd == x->client.fd ? x->backend : x->client;
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !self.read_ended && peer.unsent.size() < most_unsent) read(x, self);
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !self.read_ended &&
+        peer.unsent.size() < most_unsent)
+      read(x, self);
     flush(x);
   }
 
@@ -162,7 +168,8 @@ class server {
     const auto to = ipv4(x->held.backend()->address());
     const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS) return ::close(fd), false;
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0 && errno != EINPROGRESS)
+      return ::close(fd), false;
     x->backend.fd = fd;
     owners_[fd] = x;
     watch(fd, EPOLLOUT, EPOLL_CTL_ADD);
@@ -182,7 +189,8 @@ class server {
       if (checked.is == verdict::broken) return fail(x, checked.error);
       if (checked.is == verdict::final) return answer(x, head.status, "The backend declined.\n");
       x.held.succeeded(std::chrono::steady_clock::now());
-      wsproxy::serialize(make_downstream_response(head, {}, true, wsproxy::http_version::http_1_1), x.client.unsent);
+      wsproxy::serialize(make_downstream_response(head, {}, true, wsproxy::http_version::http_1_1),
+                         x.client.unsent);
       x.frames = wsproxy::frame_tracker(wsproxy::frame_sender::client, wsproxy::negotiated_rsv(head.fields));
       count_messages(x, x.early);
       x.backend.unsent.append(x.early);
@@ -206,7 +214,9 @@ class server {
     answer(x, wsproxy::status_for(error), error.message() + "\n");
   }
   void refuse(exchange& x, const std::error_code& error) { last_words(x, wsproxy::make_refusal(error)); }
-  void answer(exchange& x, int status, std::string_view body) { last_words(x, wsproxy::make_response(status, body, {}, true)); }
+  void answer(exchange& x, int status, std::string_view body) {
+    last_words(x, wsproxy::make_response(status, body, {}, true));
+  }
   void last_words(exchange& x, const std::string& bytes) {
     x.client.unsent.append(bytes);
     x.client.fin_wanted = true;

@@ -1,6 +1,6 @@
-// wsproxy inside a libmicrohttpd server. It sends the 101 itself and then lends its socket, which it closes itself.
-// So the handshake with a backend comes first, while the request is suspended; then its fields go into the
-// server's own answer; then the socket is lent to the tunnel until the callback.
+// wsproxy inside a libmicrohttpd server. It sends the 101 itself and then lends its socket, which it closes
+// itself. So the handshake with a backend comes first, while the request is suspended; then its fields go
+// into the server's own answer; then the socket is lent to the tunnel until the callback.
 //
 //   embed_libmicrohttpd 127.0.0.1:8080 127.0.0.1:9001 127.0.0.1:9002
 
@@ -38,8 +38,8 @@ MHD_Result add_field(void* head, MHD_ValueKind, const char* name, const char* va
 void upgraded(void* host, MHD_Connection*, void* context, const char* early, size_t size, MHD_socket socket,
               MHD_UpgradeResponseHandle* handle) {
   auto& found = *static_cast<request*>(context)->found;
-  static_cast<server*>(host)->pool.adopt(wsproxy::descriptor::lent(socket), std::move(*found.accepted), {early, size},
-                                         [handle](const wsproxy::forward_result& end) {
+  static_cast<server*>(host)->pool.adopt(wsproxy::descriptor::lent(socket), std::move(*found.accepted),
+                                         {early, size}, [handle](const wsproxy::forward_result& end) {
                                            std::cout << "ended: " << to_string(end.cause) << std::endl;
                                            MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
                                          });
@@ -77,8 +77,8 @@ bool begin_upgrade(server& host, MHD_Connection* connection, const char* method,
 
 // ---- … to here.
 
-MHD_Result serve(void* host, MHD_Connection* connection, const char*, const char* method, const char*, const char*,
-                 size_t*, void** context) {
+MHD_Result serve(void* host, MHD_Connection* connection, const char*, const char* method, const char*,
+                 const char*, size_t*, void** context) {
   auto& of = *static_cast<request*>(*context);
   if (of.found) return answer_upgrade(*static_cast<server*>(host), connection, of);
   if (begin_upgrade(*static_cast<server*>(host), connection, method, of)) return MHD_YES;
@@ -87,14 +87,17 @@ MHD_Result serve(void* host, MHD_Connection* connection, const char*, const char
   if (of.target == "/") body = "Hello. The chat is at /chat.\n";
   else if (of.target == "/api") body = "{\"answer\": 42}\n";
   const unsigned status = of.target == "/" || of.target == "/api" ? MHD_HTTP_OK : MHD_HTTP_NOT_FOUND;
-  MHD_Response* const answer = MHD_create_response_from_buffer(body.size(), body.data(), MHD_RESPMEM_MUST_COPY);
+  MHD_Response* const answer =
+      MHD_create_response_from_buffer(body.size(), body.data(), MHD_RESPMEM_MUST_COPY);
   const auto queued = MHD_queue_response(connection, status, answer);
   MHD_destroy_response(answer);
   return queued;
 }
 
 void* begin(void*, const char* target, MHD_Connection*) { return new request{target, {}}; }
-void end(void*, MHD_Connection*, void** context, MHD_RequestTerminationCode) { delete static_cast<request*>(*context); }
+void end(void*, MHD_Connection*, void** context, MHD_RequestTerminationCode) {
+  delete static_cast<request*>(*context);
+}
 
 }  // namespace
 
@@ -114,13 +117,15 @@ int main(int argc, char** argv) try {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(at.port);
-  if (::inet_pton(AF_INET, at.host.c_str(), &address.sin_addr) != 1) throw std::invalid_argument("not IPv4: " + at.host);
-  MHD_Daemon* const daemon =
-      MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, at.port, nullptr,
-                       nullptr, serve, &host, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK, begin, nullptr,
-                       MHD_OPTION_NOTIFY_COMPLETED, end, nullptr, MHD_OPTION_END);
+  if (::inet_pton(AF_INET, at.host.c_str(), &address.sin_addr) != 1)
+    throw std::invalid_argument("not IPv4: " + at.host);
+  MHD_Daemon* const daemon = MHD_start_daemon(
+      MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE, at.port, nullptr, nullptr,
+      serve, &host, MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK, begin, nullptr,
+      MHD_OPTION_NOTIFY_COMPLETED, end, nullptr, MHD_OPTION_END);
   if (daemon == nullptr) throw std::runtime_error(std::string("cannot listen on ") + argv[1]);
-  std::cout << "listening on " << at.host << ':' << MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port << std::endl;
+  std::cout << "listening on " << at.host << ':'
+            << MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port << std::endl;
 
   int which = 0;
   sigwait(&until, &which);

@@ -64,9 +64,10 @@ std::string absolute(std::string_view location, const place& where, const evalua
   return result + text;
 }
 
-wsproxy::respond make_answer(int status, std::string_view type, std::string body, std::optional<std::string_view> location,
-                             const place& where, evaluation& e) {
-  wsproxy::respond result{.status = status, .extra = {}, .body = std::move(body), .close = ends_connection(status)};
+wsproxy::respond make_answer(int status, std::string_view type, std::string body,
+                             std::optional<std::string_view> location, const place& where, evaluation& e) {
+  wsproxy::respond result{
+      .status = status, .extra = {}, .body = std::move(body), .close = ends_connection(status)};
   result.close = result.close || !may_keep_alive(where.set, e.state);
   result.how = where.plain;
   result.extra.add("Server", software);
@@ -86,9 +87,10 @@ wsproxy::respond make_answer(int status, std::string_view type, std::string body
 
 std::string page_text(int status, std::string_view why) {
   const std::string title = std::to_string(status) + " " + std::string(wsproxy::reason_phrase(status));
-  std::string text = "<!doctype html>\n<html lang=\"en\">\n<title>" + title +
-                     "</title>\n<style>body{font-family:sans-serif;text-align:center;margin-top:15vh}</style>\n<h1>" +
-                     title + "</h1>\n";
+  std::string text =
+      "<!doctype html>\n<html lang=\"en\">\n<title>" + title +
+      "</title>\n<style>body{font-family:sans-serif;text-align:center;margin-top:15vh}</style>\n<h1>" +
+      title + "</h1>\n";
   if (!why.empty()) text.append("<p>").append(why).append("</p>\n");
   return text + "<hr><p>" + std::string(software) + "</p>\n</html>\n";
 }
@@ -107,7 +109,8 @@ const std::string& type_of(const std::string& path, const settings& set) {
 std::optional<std::string> redirected(std::string_view value, const redirect_rule& rule, const place& where,
                                       const location_block& location, evaluation& e) {
   if (rule.expression) {
-    if (!match_and_capture(rule.expression->expression, rule.expression->captures, value, e.state)) return std::nullopt;
+    if (!match_and_capture(rule.expression->expression, rule.expression->captures, value, e.state))
+      return std::nullopt;
     return rule.to.evaluate(e);
   }
   const auto& proxy = *where.proxy;
@@ -118,8 +121,8 @@ std::optional<std::string> redirected(std::string_view value, const redirect_rul
   return to + std::string(value.substr(from.size()));
 }
 
-std::optional<std::string> redirected(std::string_view value, const place& where, const location_block& location,
-                                      evaluation& e) {
+std::optional<std::string> redirected(std::string_view value, const place& where,
+                                      const location_block& location, evaluation& e) {
   for (const auto& rule : *where.set.proxy_redirect)
     if (auto result = redirected(value, rule, where, location, e)) return result;
   return std::nullopt;
@@ -173,7 +176,8 @@ wsproxy::respond make_page(int status, std::string_view why, const place& where,
 wsproxy::respond make_reply(const answer& reply, const place& where, evaluation& e) {
   const auto text = reply.text ? reply.text->evaluate(e) : std::string();
   const auto to = reply.text ? std::optional<std::string_view>(text) : std::nullopt;
-  if (is_redirect(reply.status)) return make_answer(reply.status, "text/html", page_text(reply.status, {}), to, where, e);
+  if (is_redirect(reply.status))
+    return make_answer(reply.status, "text/html", page_text(reply.status, {}), to, where, e);
   if (reply.status >= 400 && text.empty()) {
     if (has_page(reply.status)) return make_page(reply.status, {}, where, e);
     return make_answer(reply.status, {}, {}, std::nullopt, where, e);
@@ -204,10 +208,12 @@ void rewrite_response(wsproxy::response_head& head, const place& where, const lo
     if (wsproxy::iequals(field.name, "Location")) {
       const auto to = redirected(field.value, where, location, e);
       out.add(field.name, to ? absolute(safe_field_value(*to), where, e) : field.value);
-    } else if (const auto url = wsproxy::iequals(field.name, "Refresh") ? to_lower(field.value).find("url=") : field.value.npos;
+    } else if (const auto url = wsproxy::iequals(field.name, "Refresh") ? to_lower(field.value).find("url=")
+                                                                        : field.value.npos;
                url != field.value.npos) {
       const auto to = redirected(field.value.substr(url + 4), where, location, e);
-      out.add(field.name, to ? std::string(field.value.substr(0, url + 4)) + safe_field_value(*to) : field.value);
+      out.add(field.name,
+              to ? std::string(field.value.substr(0, url + 4)) + safe_field_value(*to) : field.value);
     } else {
       out.add(field.name, field.value);
     }

@@ -13,9 +13,14 @@ struct named_context {
   std::string_view text;
 };
 constexpr named_context context_names[] = {
-    {in_main, "the main level"}, {in_events, "events"},     {in_http, "http"},
-    {in_server, "server"},       {in_location, "location"}, {in_upstream, "upstream"},
-    {in_server_if, "if in a server"}, {in_location_if, "if in a location"},
+    {in_main, "the main level"},
+    {in_events, "events"},
+    {in_http, "http"},
+    {in_server, "server"},
+    {in_location, "location"},
+    {in_upstream, "upstream"},
+    {in_server_if, "if in a server"},
+    {in_location_if, "if in a location"},
 };
 
 std::string quote(const word& name) { return "\"" + name.text + "\""; }
@@ -45,8 +50,9 @@ void report_unknown(diagnostics& report, const word& name) {
   for (const auto& one : rules())
     if (!one.name.ends_with('*')) names.push_back(one.name);
   const auto meant = closest(name.text, names);
-  report.error(name.at, "unknown directive " + quote(name) +
-                            (meant.empty() ? std::string() : "; did you mean \"" + std::string(meant) + "\"?"));
+  report.error(name.at,
+               "unknown directive " + quote(name) +
+                   (meant.empty() ? std::string() : "; did you mean \"" + std::string(meant) + "\"?"));
 }
 
 /// The rule for this name in this context. Reports why there is none.
@@ -59,8 +65,8 @@ const rule* find_rule(const scope& in, const word& name) {
   }
   if (elsewhere == 0) report_unknown(in.report(), name);
   else
-    in.report().error(name.at, quote(name) + " directive is not allowed here; it belongs into " +
-                                   list_contexts(elsewhere));
+    in.report().error(
+        name.at, quote(name) + " directive is not allowed here; it belongs into " + list_contexts(elsewhere));
   return nullptr;
 }
 
@@ -74,7 +80,8 @@ std::string expected_arguments(const rule& r) {
 /// The index of a word that looks like the next directive's name: a known one, first on its line.
 std::size_t swallowed(const directive& d) {
   for (std::size_t i = 1; i < d.words.size(); ++i)
-    if (!d.words[i].quoted && d.words[i].at.line > d.words[i - 1].end.line && is_known(d.words[i].text)) return i;
+    if (!d.words[i].quoted && d.words[i].at.line > d.words[i - 1].end.line && is_known(d.words[i].text))
+      return i;
   return 0;
 }
 
@@ -82,8 +89,8 @@ void apply_one(scope& in, const directive& d, std::map<const rule*, position>& s
 
 /// A directive that swallowed the next one for want of a semicolon: says so, and reads both.
 void split(scope& in, const directive& d, std::size_t at, std::map<const rule*, position>& seen) {
-  in.report().error(d.words[at - 1].end, "a \";\" is missing here: " + quote(d.words[at]) + " begins on line " +
-                                             std::to_string(d.words[at].at.line));
+  in.report().error(d.words[at - 1].end, "a \";\" is missing here: " + quote(d.words[at]) +
+                                             " begins on line " + std::to_string(d.words[at].at.line));
   directive first{{d.words.begin(), d.words.begin() + static_cast<std::ptrdiff_t>(at)}};
   directive second{{d.words.begin() + static_cast<std::ptrdiff_t>(at), d.words.end()}, d.block, d.children};
   apply_one(in, first, seen);
@@ -92,8 +99,8 @@ void split(scope& in, const directive& d, std::size_t at, std::map<const rule*, 
 
 bool check_shape(const scope& in, const directive& d, const rule& r) {
   if (d.arguments() < r.least || d.arguments() > r.most) {
-    in.report().error(d.at(), "invalid number of arguments in " + quote(d.name()) + " directive: " +
-                                  expected_arguments(r));
+    in.report().error(
+        d.at(), "invalid number of arguments in " + quote(d.name()) + " directive: " + expected_arguments(r));
     return false;
   }
   if (r.block && !d.block) {
@@ -113,13 +120,16 @@ bool takes_parameters(const rule& r) { return r.name == "listen" || (r.name == "
 void apply_one(scope& in, const directive& d, std::map<const rule*, position>& seen) {
   const auto next = swallowed(d);
   const auto* const found = find_rule(in, d.name());
-  if (next != 0 && (found == nullptr || d.arguments() > found->most || d.block != found->block || takes_parameters(*found)))
+  if (next != 0 && (found == nullptr || d.arguments() > found->most || d.block != found->block ||
+                    takes_parameters(*found)))
     return split(in, d, next, seen);
   if (found == nullptr) return;
   using how = rule::disposition;
   if (found->how == how::refused) {
     const bool inherits = (in.where & (in_http | in_server | in_location)) != 0;
-    if (inherits && !found->harmless.empty() && d.arguments() == 1 && d.words[1] == found->harmless && !d.block) return;
+    if (inherits && !found->harmless.empty() && d.arguments() == 1 && d.words[1] == found->harmless &&
+        !d.block)
+      return;
     in.report().error(d.at(), quote(d.name()) + " is not supported: " + std::string(found->why));
     return;
   }

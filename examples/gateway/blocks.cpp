@@ -7,7 +7,8 @@
 
 namespace wsproxy_gateway::act {
 
-std::optional<pattern> compile_pattern(std::string_view text, bool ignore_case, const position& at, scope& in) {
+std::optional<pattern> compile_pattern(std::string_view text, bool ignore_case, const position& at,
+                                       scope& in) {
   try {
     pattern result{regex(text, ignore_case), {}};
     result.captures = declare_captures(result.expression, at, in.variables(), in.report());
@@ -66,7 +67,8 @@ bool read_location_name(scope& in, const directive& d, location_block& fresh) {
   if (!modifier.empty()) {
     const auto* found = std::ranges::find(modifiers, modifier, [](const auto& m) { return m.first; });
     if (found == std::end(modifiers)) {
-      in.report().error(d.words[1].at, "invalid location modifier \"" + d.words[1].text + "\": =, ^~, ~ or ~* are");
+      in.report().error(d.words[1].at,
+                        "invalid location modifier \"" + d.words[1].text + "\": =, ^~, ~ or ~* are");
       return false;
     }
     fresh.is = found->second;
@@ -78,8 +80,9 @@ bool read_location_name(scope& in, const directive& d, location_block& fresh) {
 }
 
 void report_duplicate(scope& in, const location_block& fresh, const location_list& siblings) {
-  const auto same = [](kind a, kind b) { return (a == kind::prefix_final ? kind::prefix : a) ==
-                                                (b == kind::prefix_final ? kind::prefix : b); };
+  const auto same = [](kind a, kind b) {
+    return (a == kind::prefix_final ? kind::prefix : a) == (b == kind::prefix_final ? kind::prefix : b);
+  };
   if (fresh.is == kind::regex || fresh.is == kind::named) return;
   for (const auto& other : siblings)
     if (same(other->is, fresh.is) && other->name == fresh.name) {
@@ -93,7 +96,8 @@ void report_duplicate(scope& in, const location_block& fresh, const location_lis
 void check_nesting(scope& in, const location_block& fresh) {
   const auto& outer = *in.location;
   const auto fail = [&](const std::string& why) {
-    in.report().error(fresh.at, "location \"" + fresh.name + "\" " + why + " location \"" + outer.name + "\"");
+    in.report().error(fresh.at,
+                      "location \"" + fresh.name + "\" " + why + " location \"" + outer.name + "\"");
   };
   if (outer.is == kind::exact) return fail("cannot be inside the exact");
   if (outer.is == kind::named) return fail("cannot be inside the named");

@@ -9,17 +9,16 @@ namespace {
 /// What is inherited member by member.
 constexpr auto inherited() {
   using s = settings;
-  return std::tuple(&s::proxy_connect_timeout, &s::proxy_read_timeout, &s::proxy_send_timeout, &s::send_timeout,
-                    &s::client_body_timeout, &s::client_header_timeout, &s::keepalive_timeout,
-                    &s::keepalive_requests,
-                    &s::client_max_body_size, &s::large_client_header_buffers, &s::proxy_buffer_size,
-                    &s::keep_underscores, &s::keep_unusual_names, &s::next_upstream, &s::next_upstream_tries, &s::next_upstream_timeout,
-                    &s::proxy_http_version, &s::proxy_set_header, &s::add_header, &s::proxy_hide_header, &s::proxy_pass_header,
-                    &s::proxy_redirect,
-                    &s::absolute_redirect, &s::port_in_redirect, &s::server_name_in_redirect, &s::default_type,
-                    &s::types, &s::access_log, &s::websocket_heartbeat, &s::websocket_max_lifetime,
-                    &s::websocket_max_message_size, &s::websocket_max_frame_size, &s::websocket_frames,
-                    &s::websocket_drain, &s::websocket_slow_consumer);
+  return std::tuple(
+      &s::proxy_connect_timeout, &s::proxy_read_timeout, &s::proxy_send_timeout, &s::send_timeout,
+      &s::client_body_timeout, &s::client_header_timeout, &s::keepalive_timeout, &s::keepalive_requests,
+      &s::client_max_body_size, &s::large_client_header_buffers, &s::proxy_buffer_size, &s::keep_underscores,
+      &s::keep_unusual_names, &s::next_upstream, &s::next_upstream_tries, &s::next_upstream_timeout,
+      &s::proxy_http_version, &s::proxy_set_header, &s::add_header, &s::proxy_hide_header,
+      &s::proxy_pass_header, &s::proxy_redirect, &s::absolute_redirect, &s::port_in_redirect,
+      &s::server_name_in_redirect, &s::default_type, &s::types, &s::access_log, &s::websocket_heartbeat,
+      &s::websocket_max_lifetime, &s::websocket_max_message_size, &s::websocket_max_frame_size,
+      &s::websocket_frames, &s::websocket_drain, &s::websocket_slow_consumer);
 }
 
 }  // namespace

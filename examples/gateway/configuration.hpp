@@ -31,10 +31,10 @@ struct pattern {
   capture_slots captures;
 };
 
-/// How a Location of a backend is rewritten. Without either of the first two: from what the backend calls itself to
-/// what the client calls it. [proxy_redirect]
+/// How a Location of a backend is rewritten. Without either of the first two: from what the backend calls
+/// itself to what the client calls it. [proxy_redirect]
 struct redirect_rule {
-  std::optional<text_template> from{};   ///< a beginning, which is replaced
+  std::optional<text_template> from{};  ///< a beginning, which is replaced
   std::optional<pattern> expression{};  ///< if it matches, all is replaced
   text_template to{};
 };
@@ -56,7 +56,8 @@ struct lifetime_limit {
 /// Directives that a block takes over from the block around it unless it has its own.
 struct settings {
   std::optional<wsproxy::duration> proxy_connect_timeout, proxy_read_timeout, proxy_send_timeout;
-  std::optional<wsproxy::duration> send_timeout, client_body_timeout, client_header_timeout, keepalive_timeout;
+  std::optional<wsproxy::duration> send_timeout, client_body_timeout, client_header_timeout,
+      keepalive_timeout;
   std::optional<unsigned> keepalive_requests;
   std::optional<std::uint64_t> client_max_body_size;
   std::optional<std::pair<std::size_t, std::size_t>> large_client_header_buffers;  ///< number and size
@@ -164,9 +165,9 @@ struct server_block {
 
 /// The servers that listen on one address, by name.
 struct virtual_hosts {
-  std::string host;  ///< the address they listen on, "" for any
+  std::string host;                                           ///< the address they listen on, "" for any
   std::vector<std::pair<const server_block*, bool>> servers;  ///< in order; true: default_server
-  wsproxy::reception reception{};  ///< the default server's
+  wsproxy::reception reception{};                             ///< the default server's
   const server_block* fallback() const;
 
   /// The server for a host name; named groups of a regular expression are stored in the state.

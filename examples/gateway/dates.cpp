@@ -36,24 +36,24 @@ zone zone_of(const std::tm& when) {
 std::string http_date(std::time_t now) {
   std::tm t{};
   ::gmtime_r(&now, &t);
-  return print("%s, %02d %s %04d %02d:%02d:%02d GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon], t.tm_year + 1900,
-               t.tm_hour, t.tm_min, t.tm_sec);
+  return print("%s, %02d %s %04d %02d:%02d:%02d GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon],
+               t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
 std::string iso8601_date(std::time_t now) {
   std::tm t{};
   ::localtime_r(&now, &t);
   const auto z = zone_of(t);
-  return print("%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
-               t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
+  return print("%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday,
+               t.tm_hour, t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
 }
 
 std::string log_date(std::time_t now) {
   std::tm t{};
   ::localtime_r(&now, &t);
   const auto z = zone_of(t);
-  return print("%02d/%s/%04d:%02d:%02d:%02d %c%02d%02d", t.tm_mday, months[t.tm_mon], t.tm_year + 1900, t.tm_hour,
-               t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
+  return print("%02d/%s/%04d:%02d:%02d:%02d %c%02d%02d", t.tm_mday, months[t.tm_mon], t.tm_year + 1900,
+               t.tm_hour, t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
 }
 
 std::string host_name() {

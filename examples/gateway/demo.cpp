@@ -24,7 +24,8 @@ constexpr std::size_t largest_message = 1 << 20;
 std::string data_frame(wsproxy::opcode code, std::string_view payload) {
   std::string frame(1, static_cast<char>(0x80u | static_cast<unsigned>(code)));
   const auto append = [&](unsigned bytes) {
-    for (unsigned i = bytes; i != 0; --i) frame += static_cast<char>((payload.size() >> (8 * (i - 1))) & 0xFFu);
+    for (unsigned i = bytes; i != 0; --i)
+      frame += static_cast<char>((payload.size() >> (8 * (i - 1))) & 0xFFu);
   };
   if (payload.size() < 126) {
     append(1);
@@ -56,10 +57,10 @@ class echo {
       if (payload) take_payload(rest.first(step.consumed));
       rest = rest.subspan(step.consumed);
       switch (step.what) {
-        case wsproxy::frame_tracker::event::none: return out;
-        case wsproxy::frame_tracker::event::header: begin_frame(); break;
-        case wsproxy::frame_tracker::event::end: end_frame(out); break;
-        case wsproxy::frame_tracker::event::illegal: close(1002, out); break;
+      case wsproxy::frame_tracker::event::none: return out;
+      case wsproxy::frame_tracker::event::header: begin_frame(); break;
+      case wsproxy::frame_tracker::event::end: end_frame(out); break;
+      case wsproxy::frame_tracker::event::illegal: close(1002, out); break;
       }
       if (message_.size() > largest_message) close(1009, out);
     }
@@ -78,7 +79,8 @@ class echo {
     const auto& header = frames_.header();
     auto& into = header.control() ? control_ : message_;
     for (const char c : payload)
-      into += static_cast<char>(static_cast<unsigned char>(c) ^ header.mask[unmasked_++ % header.mask.size()]);
+      into +=
+          static_cast<char>(static_cast<unsigned char>(c) ^ header.mask[unmasked_++ % header.mask.size()]);
   }
   void end_frame(std::string& out) {
     const auto& header = frames_.header();
@@ -122,24 +124,26 @@ std::string switching_response(const wsproxy::request_head& head) {
 
 std::string page_for(const wsproxy::request_head& head) {
   const auto path = std::string_view(head.target).substr(0, head.target.find('?'));
-  if (path != "/") return wsproxy::make_response(404, "There is nothing here.\n", {{"Content-Type", "text/plain"}}, true);
+  if (path != "/")
+    return wsproxy::make_response(404, "There is nothing here.\n", {{"Content-Type", "text/plain"}}, true);
   auto page = wsproxy::make_response(
       200, demo_page, {{"Content-Type", "text/html; charset=utf-8"}, {"Cache-Control", "no-cache"}}, true);
   if (head.method == "HEAD") page.resize(page.find("\r\n\r\n") + 4);
   return page;
 }
 
-/// One connection: a request, and then its answer or the frames of a WebSocket. Its pending operation keeps it
-/// alive; an error is its end, and there is nobody to tell.
+/// One connection: a request, and then its answer or the frames of a WebSocket. Its pending operation keeps
+/// it alive; an error is its end, and there is nobody to tell.
 class connection : public std::enable_shared_from_this<connection> {
  public:
   connection(tcp::socket socket, std::shared_ptr<const std::string> name)
       : socket_(std::move(socket)), name_(std::move(name)) {}
 
   void read() {
-    socket_.async_read_some(asio::buffer(buffer_), [self = shared_from_this()](std::error_code error, std::size_t size) {
-      if (!error) self->take({self->buffer_.data(), size});
-    });
+    socket_.async_read_some(asio::buffer(buffer_),
+                            [self = shared_from_this()](std::error_code error, std::size_t size) {
+                              if (!error) self->take({self->buffer_.data(), size});
+                            });
   }
 
  private:
@@ -147,9 +151,9 @@ class connection : public std::enable_shared_from_this<connection> {
 
   void take(std::string_view bytes) {
     switch (stage_) {
-      case stage::head: return take_head(bytes);
-      case stage::frames: return answer(messages_.feed(bytes));
-      case stage::finishing: return read();  // until the client's FIN: no reset may overtake what was sent
+    case stage::head: return take_head(bytes);
+    case stage::frames: return answer(messages_.feed(bytes));
+    case stage::finishing: return read();  // until the client's FIN: no reset may overtake what was sent
     }
   }
 
@@ -178,10 +182,12 @@ class connection : public std::enable_shared_from_this<connection> {
 
   void send(std::string bytes) {
     out_ = std::move(bytes);
-    asio::async_write(socket_, asio::buffer(out_), [self = shared_from_this()](std::error_code error, std::size_t) {
-      if (!error && self->stage_ == stage::finishing) self->socket_.shutdown(tcp::socket::shutdown_send, error);
-      if (!error) self->read();
-    });
+    asio::async_write(socket_, asio::buffer(out_),
+                      [self = shared_from_this()](std::error_code error, std::size_t) {
+                        if (!error && self->stage_ == stage::finishing)
+                          self->socket_.shutdown(tcp::socket::shutdown_send, error);
+                        if (!error) self->read();
+                      });
   }
 
   tcp::socket socket_;
@@ -234,7 +240,9 @@ std::string demo::configuration(std::string_view listen) const {
          servers +
          "  }\n"
          "  server {\n"
-         "    listen " + std::string(listen) + ";\n"
+         "    listen " +
+         std::string(listen) +
+         ";\n"
          "    location / {\n"
          "      proxy_pass http://demo;\n"
          "      proxy_set_header Host $http_host;\n"

@@ -1,5 +1,5 @@
-// What wsproxy-gateway serves without a configuration: a page, and two WebSocket echo servers to reach through
-// the gateway. The servers are written with the parts of wsproxy that do no I/O, on Asio.
+// What wsproxy-gateway serves without a configuration: a page, and two WebSocket echo servers to reach
+// through the gateway. The servers are written with the parts of wsproxy that do no I/O, on Asio.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace wsproxy_gateway {
 
-/// Serves the page, and on a WebSocket says {"backend":"NAME"} and then echoes every message. On a port of the
-/// loopback address that the system chooses.
+/// Serves the page, and on a WebSocket says {"backend":"NAME"} and then echoes every message. On a port of
+/// the loopback address that the system chooses.
 class demo_backend {
  public:
   demo_backend(asio::io_context& context, std::string name);

@@ -45,7 +45,7 @@ struct listen_request {
 /// One `proxy_pass` without variables.
 struct pass_request {
   place* from;
-  std::string host;                   ///< as written: a name or an address
+  std::string host;  ///< as written: a name or an address
   std::optional<std::uint16_t> port;
   word source;
 };
@@ -70,10 +70,10 @@ struct draft {
   std::vector<listen_request> listens{};
   std::vector<pass_request> passes{};
   std::vector<upstream_draft> upstreams{};
-  std::optional<resolver_options> resolver{};               ///< of `http`
+  std::optional<resolver_options> resolver{};              ///< of `http`
   std::vector<std::pair<const place*, position>> files{};  ///< `root` or `alias` in a location
-  std::set<std::string_view> warned{};                      ///< ignored directives that were named already
-  std::set<std::string> log_formats{};                      ///< declared
+  std::set<std::string_view> warned{};                     ///< ignored directives that were named already
+  std::set<std::string> log_formats{};                     ///< declared
   std::vector<std::pair<const server_block*, word>> doubtful_names{};  ///< that can match nothing
   bool has_events = false;
   bool has_http = false;
@@ -102,9 +102,9 @@ struct rule {
   unsigned contexts;
   std::size_t least, most;  ///< arguments
   bool block;
-  handler act;            ///< null where it is not understood; of an ignored one a check, or null
-  bool once;              ///< a second one in the same block is an error
-  std::string_view why;   ///< of a refusal
+  handler act;                  ///< null where it is not understood; of an ignored one a check, or null
+  bool once;                    ///< a second one in the same block is an error
+  std::string_view why;         ///< of a refusal
   std::string_view harmless{};  ///< the argument with which a refused one changes nothing, if there is one
 };
 
@@ -125,10 +125,11 @@ std::vector<wsproxy::address> resolve(std::string_view host, std::uint16_t port,
 
 /// "HOST", "HOST:PORT", "[V6]:PORT", "unix:PATH", "PORT" where `port_alone`; reports what is neither.
 struct endpoint {
-  std::string host;                   ///< without brackets; "*" where only a port was given
+  std::string host;  ///< without brackets; "*" where only a port was given
   std::optional<std::uint16_t> port;
   bool unix_socket = false;
 };
-std::optional<endpoint> parse_endpoint(std::string_view text, bool port_alone, const word& source, diagnostics&);
+std::optional<endpoint> parse_endpoint(std::string_view text, bool port_alone, const word& source,
+                                       diagnostics&);
 
 }  // namespace wsproxy_gateway

@@ -1,7 +1,7 @@
 // Addresses in directives, and the look-up of host names.
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 

@@ -33,13 +33,15 @@ bool ignored_option(std::string_view name, std::string_view value) {
 void read_option(scope& in, const word& source, listen_request& out) {
   const auto equals = source.text.find('=');
   const auto name = std::string_view(source.text).substr(0, equals);
-  const auto value = equals == std::string::npos ? std::string_view() : std::string_view(source.text).substr(equals + 1);
+  const auto value =
+      equals == std::string::npos ? std::string_view() : std::string_view(source.text).substr(equals + 1);
   if (source == "default_server" || source == "default") {
     out.is_default = true;
     return;
   }
   if (name == "ssl" || name == "http2" || name == "quic" || name == "http3" || name == "proxy_protocol") {
-    in.report().error(source.at, "\"" + source.text + "\" is not supported: this gateway speaks plain HTTP/1.1");
+    in.report().error(source.at,
+                      "\"" + source.text + "\" is not supported: this gateway speaks plain HTTP/1.1");
     return;
   }
   out.has_options = true;
@@ -52,9 +54,10 @@ void read_option(scope& in, const word& source, listen_request& out) {
     in.report().warning(source.at, "\"" + source.text + "\" is ignored: it has no effect here");
   else {
     const auto meant = closest(name, {"default_server", "reuseport", "backlog", "ipv6only"});
-    in.report().error(source.at, "invalid parameter \"" + source.text + "\"" +
-                                     (meant.empty() || meant == name ? std::string()
-                                                                     : "; did you mean \"" + std::string(meant) + "\"?"));
+    in.report().error(
+        source.at, "invalid parameter \"" + source.text + "\"" +
+                       (meant.empty() || meant == name ? std::string()
+                                                       : "; did you mean \"" + std::string(meant) + "\"?"));
   }
 }
 
@@ -92,7 +95,8 @@ void add_name(scope& in, const word& source) {
   using kind = wsproxy_gateway::server_name::kind;
   auto& names = in.server->names;
   std::string_view text = source.text;
-  if (text == "~") return in.report().error(source.at, "the regular expression is missing in server name \"~\"");
+  if (text == "~")
+    return in.report().error(source.at, "the regular expression is missing in server name \"~\"");
   if (text.starts_with('~')) {
     auto one = compile_pattern(text.substr(1), false, source.at, in);
     if (one) names.push_back({kind::regex, source.text, std::move(one)});
@@ -127,7 +131,7 @@ void add_name(scope& in, const word& source) {
 void server_name(scope& in, const directive& d) {
   if (in.server->first_name.empty()) {
     const auto& first = d.words[1];
-    in.server->first_name = first == "$hostname" ? host_name()
+    in.server->first_name = first == "$hostname"          ? host_name()
                             : first.text.starts_with('~') ? first.text
                                                           : to_lower(first.text);
     if (in.server->first_name.starts_with('.')) in.server->first_name.erase(0, 1);

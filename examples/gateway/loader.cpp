@@ -138,8 +138,8 @@ void check_resolving(draft& all, const upstream_draft& one) {
   if (!one.resolves) return;
   const auto name = "upstream \"" + one.name + "\"";
   if (!one.has_zone)
-    all.report.error(one.resolves->at, "resolving names at run time requires " + name + " to be in shared memory: add \"zone " +
-                                           one.name + " 64k\"");
+    all.report.error(one.resolves->at, "resolving names at run time requires " + name +
+                                           " to be in shared memory: add \"zone " + one.name + " 64k\"");
   else if (!one.resolver && !all.resolver)
     all.report.error(one.resolves->at, "no resolver defined to resolve names at run time in " + name);
 }
@@ -155,7 +155,8 @@ void make_upstreams(draft& all) {
 std::optional<std::size_t> implicit_upstream(draft& all, const pass_request& pass) {
   const bool unix_socket = pass.host.starts_with("unix:");
   const auto port = pass.port.value_or(80);
-  const auto key = unix_socket ? pass.host : wsproxy::address{wsproxy::address::family::name, pass.host, port}.to_string();
+  const auto key =
+      unix_socket ? pass.host : wsproxy::address{wsproxy::address::family::name, pass.host, port}.to_string();
   // With a slash, as no upstream of the file can be called so.
   const auto name = key + "/";
   if (const auto known = all.config.find_upstream(name)) return known;
@@ -177,9 +178,11 @@ std::optional<std::size_t> implicit_upstream(draft& all, const pass_request& pas
 void resolve_passes(draft& all) {
   for (const auto& pass : all.passes) {
     auto found = all.config.find_upstream(pass.host);
-    const bool declared = std::ranges::any_of(all.upstreams, [&](const auto& u) { return wsproxy::iequals(u.name, pass.host); });
+    const bool declared = std::ranges::any_of(
+        all.upstreams, [&](const auto& u) { return wsproxy::iequals(u.name, pass.host); });
     if (declared && pass.port) {
-      all.report.error(pass.source.at, "upstream \"" + pass.host + "\" may not have port " + std::to_string(*pass.port));
+      all.report.error(pass.source.at,
+                       "upstream \"" + pass.host + "\" may not have port " + std::to_string(*pass.port));
       continue;
     }
     if (declared && !found) continue;  // its own mistake was reported
@@ -197,7 +200,9 @@ void check_files(draft& all, const location_list& list) {
     if (location->here.proxy || answers || location->is == location_block::kind::named) continue;
     const auto files = std::ranges::find(all.files, &location->here, [](const auto& f) { return f.first; });
     if (files != all.files.end())
-      all.report.error(files->second, "this location would serve files, which is not supported: it needs proxy_pass or return");
+      all.report.error(
+          files->second,
+          "this location would serve files, which is not supported: it needs proxy_pass or return");
     else if (location->locations.empty())
       all.report.warning(location->at, "location \"" + location->name +
                                            "\" has neither proxy_pass nor return: requests are answered 404");
@@ -220,7 +225,8 @@ void set_tunnel(const settings& s, wsproxy::route& r) {
   if (!s.websocket_frames) return;
   tunnel.frames = *s.websocket_frames;
   // A Close of ours has its place between two frames, so these must be found.
-  const bool closes = (r.drain && r.drain->code != 0) || tunnel.timeouts.max_lifetime > wsproxy::duration::zero() ||
+  const bool closes = (r.drain && r.drain->code != 0) ||
+                      tunnel.timeouts.max_lifetime > wsproxy::duration::zero() ||
                       tunnel.slow_consumer.after > wsproxy::duration::zero();
   if (closes && tunnel.frames == wsproxy::frames::off) tunnel.frames = wsproxy::frames::observe;
 }
@@ -311,13 +317,13 @@ void make_listeners(draft& all) {
       auto& hosts = hosts_at(*found, text == at.to_string() ? std::string() : at.host);
       if (one.is_default)
         for (const auto& other : hosts.servers)
-          if (other.second)
-            all.report.error(one.where, "a duplicate default server for " + at.to_string());
+          if (other.second) all.report.error(one.where, "a duplicate default server for " + at.to_string());
       hosts.servers.emplace_back(one.server, one.is_default);
     }
   for (auto& listener : all.config.listeners)
     for (auto& hosts : listener.hosts) hosts.reception = make_reception(hosts.fallback()->here.set);
-  // Unix sockets last: not every thread listens there, and the others' numbers must be the same in all threads.
+  // Unix sockets last: not every thread listens there, and the others' numbers must be the same in all
+  // threads.
   std::stable_partition(all.config.listeners.begin(), all.config.listeners.end(),
                         [](const listener& l) { return !l.address.starts_with("unix:"); });
 }
@@ -325,11 +331,12 @@ void make_listeners(draft& all) {
 /// nginx looks at names only where there is a choice.
 void check_doubtful_names(draft& all, const listener& where, const virtual_hosts& hosts) {
   for (const auto& [server, name] : all.doubtful_names) {
-    if (std::ranges::none_of(hosts.servers, [server = server](const auto& one) { return one.first == server; })) continue;
+    if (std::ranges::none_of(hosts.servers,
+                             [server = server](const auto& one) { return one.first == server; }))
+      continue;
     if (hosts.servers.size() > 1)
       all.report.error(name.at, "invalid server name or wildcard \"" + name.text + "\" on " + where.address);
-    else
-      all.report.warning(name.at, "server name \"" + name.text + "\" matches no host");
+    else all.report.warning(name.at, "server name \"" + name.text + "\" matches no host");
   }
 }
 
@@ -344,8 +351,8 @@ void check_names(draft& all) {
         if (server->names.empty()) own.emplace(static_cast<int>(server_name::kind::exact), "");
         for (const auto& name : own)
           if (!seen.insert(name).second)
-            all.report.warning(server->at, "conflicting server name \"" + name.second + "\" on " + listener.address +
-                                               ", ignored: an earlier server has it");
+            all.report.warning(server->at, "conflicting server name \"" + name.second + "\" on " +
+                                               listener.address + ", ignored: an earlier server has it");
       }
     }
 }
@@ -382,7 +389,8 @@ load_result load_text(std::string_view text, const std::string& name) {
   const auto tree = includer(folder, result.report).expand(parse_syntax(text, file, result.report));
   scope main{all, in_main};
   apply(main, tree);
-  if (!all.has_events) result.report.error({file, 1, 1}, "no \"events\" section in configuration: add events { }");
+  if (!all.has_events)
+    result.report.error({file, 1, 1}, "no \"events\" section in configuration: add events { }");
   config->variables.resolve(result.report);
   finish(all);
   if (!result.report.failed()) result.config = std::move(config);

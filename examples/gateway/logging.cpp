@@ -41,7 +41,8 @@ std::string seconds(wsproxy::time_point from, wsproxy::time_point to) {
 }  // namespace
 
 log_sink::log_sink(const std::string& path)
-    : descriptor_(path.empty() ? STDERR_FILENO : ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)) {
+    : descriptor_(path.empty() ? STDERR_FILENO
+                               : ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)) {
   if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "cannot open the log " + path);
 }
 
@@ -83,8 +84,8 @@ std::string access_line(const wsproxy::inbound& request, int status, std::uint64
   const auto& fields = request.head.fields;
   std::string out(request.client);
   out += " - - [" + log_date(std::time(nullptr)) + "] " + in_quotes(request_line(request.head)) + " " +
-         std::to_string(status) + " " + std::to_string(sent) + " " + in_quotes(fields.value_or_empty("Referer")) + " " +
-         in_quotes(fields.value_or_empty("User-Agent"));
+         std::to_string(status) + " " + std::to_string(sent) + " " +
+         in_quotes(fields.value_or_empty("Referer")) + " " + in_quotes(fields.value_or_empty("User-Agent"));
   if (result == nullptr) return out;
   const bool upgraded = result->established != wsproxy::time_point{};
   out += upgraded ? " websocket" : " http";

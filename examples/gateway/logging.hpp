@@ -45,6 +45,7 @@ class access_logs {
 };
 
 /// nginx's "combined" line, and behind it what became of the exchange.
-std::string access_line(const wsproxy::inbound&, int status, std::uint64_t sent, const wsproxy::forward_result*);
+std::string access_line(const wsproxy::inbound&, int status, std::uint64_t sent,
+                        const wsproxy::forward_result*);
 
 }  // namespace wsproxy_gateway

@@ -83,7 +83,8 @@ int run_demo(const arguments& given) {
   demo backends;
   const auto listen = given.listen.value_or("8080");
   auto loaded = load_text(backends.configuration(listen), "(demonstration)");
-  if (!loaded.config) return wrong_usage("--listen takes a port, HOST:PORT or [IPV6]:PORT, not \"" + listen + "\"");
+  if (!loaded.config)
+    return wrong_usage("--listen takes a port, HOST:PORT or [IPV6]:PORT, not \"" + listen + "\"");
   if (given.test) return 0;
   serving_options options{.close_code = 1001};
   options.on_ready = [](const std::vector<std::string>& addresses) {
@@ -111,6 +112,7 @@ int main(int count, char** values) {
       return wrong_usage("unknown argument \"" + std::string(word) + "\"");
     }
   }
-  if (given.file && given.listen) return wrong_usage("--listen is for the demonstration; a file says listen itself");
+  if (given.file && given.listen)
+    return wrong_usage("--listen is for the demonstration; a file says listen itself");
   return given.file ? run_file(given) : run_demo(given);
 }

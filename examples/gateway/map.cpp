@@ -20,7 +20,8 @@ struct map_table {
   const text_template* find(evaluation& e) const;
 };
 
-/// Exact, else the longest suffix, else the longest prefix, else the first pattern. (nginx: ngx_http_map_find)
+/// Exact, else the longest suffix, else the longest prefix, else the first pattern. (nginx:
+/// ngx_http_map_find)
 const text_template* map_table::find(evaluation& e) const {
   const auto subject = source.evaluate(e);
   auto key = std::string_view(subject);
@@ -29,7 +30,8 @@ const text_template* map_table::find(evaluation& e) const {
   if (const auto at = exact.find(lower); at != exact.end()) return &at->second;
   if (!suffixes.empty())
     for (auto dot = lower.find('.'); dot != lower.npos; dot = lower.find('.', dot + 1))
-      if (const auto at = suffixes.find(lower.substr(dot)); dot != 0 && at != suffixes.end()) return &at->second;
+      if (const auto at = suffixes.find(lower.substr(dot)); dot != 0 && at != suffixes.end())
+        return &at->second;
   if (!prefixes.empty())
     for (auto dot = lower.rfind('.'); dot != lower.npos && dot != 0; dot = lower.rfind('.', dot - 1))
       if (const auto at = prefixes.find(lower.substr(0, dot + 1)); at != prefixes.end()) return &at->second;
@@ -60,7 +62,8 @@ void add_line(scope& in, const directive& line, map_table& table) {
   }
   if (key.text.starts_with('~')) {
     const bool ignore_case = key.text.starts_with("~*");
-    auto one = compile_pattern(std::string_view(key.text).substr(ignore_case ? 2 : 1), ignore_case, key.at, in);
+    auto one =
+        compile_pattern(std::string_view(key.text).substr(ignore_case ? 2 : 1), ignore_case, key.at, in);
     if (one) table.patterns.emplace_back(std::move(*one), std::move(value));
     return;
   }

@@ -39,8 +39,8 @@ regex::regex(std::string_view pattern, bool ignore_case) {
   if (code == nullptr) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);
-    throw std::invalid_argument("regular expression \"" + std::string(pattern) + "\": " +
-                                reinterpret_cast<const char*>(message) + " at character " +
+    throw std::invalid_argument("regular expression \"" + std::string(pattern) +
+                                "\": " + reinterpret_cast<const char*>(message) + " at character " +
                                 std::to_string(offset + 1));
   }
   code_ = std::shared_ptr<const void>(
@@ -51,8 +51,8 @@ regex::regex(std::string_view pattern, bool ignore_case) {
 bool regex::match(std::string_view subject, std::vector<std::string>& captures) const {
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
       pcre2_match_data_create_from_pattern(code_of(code_), nullptr), pcre2_match_data_free);
-  const int groups = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), 0, 0,
-                                 data.get(), nullptr);
+  const int groups = pcre2_match(code_of(code_), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(),
+                                 0, 0, data.get(), nullptr);
   if (groups < 0) return false;  // no match, or a limit of PCRE's was reached
   const auto* offsets = pcre2_get_ovector_pointer(data.get());
   captures.assign(pcre2_get_ovector_count(data.get()), {});

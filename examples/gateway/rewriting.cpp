@@ -41,15 +41,15 @@ std::optional<std::vector<word>> inside_parentheses(scope& in, const directive& 
 void compare(scope& in, const std::vector<word>& words, branch& out) {
   const auto* how = std::ranges::find(comparisons, words[1].text, &comparison::text);
   if (how == std::end(comparisons) || words.size() != 3) {
-    in.report().error(words[1].at, "unexpected \"" + words[1].text +
-                                       "\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE");
+    in.report().error(words[1].at,
+                      "unexpected \"" + words[1].text +
+                          "\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE");
     return;
   }
   out.is = how->is;
   if (how->is == branch::kind::equal || how->is == branch::kind::not_equal)
     out.value = text_template::compile(words[2], in.variables(), in.report());
-  else
-    out.expression = compile_pattern(words[2].text, how->ignore_case, words[2].at, in);
+  else out.expression = compile_pattern(words[2].text, how->ignore_case, words[2].at, in);
 }
 
 }  // namespace

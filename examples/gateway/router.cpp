@@ -102,7 +102,8 @@ void set_fields(const place& where, evaluation& e, wsproxy::fields& out) {
   bool has_host = false;
   for (const auto& line : *where.set.proxy_set_header) {
     // The framing of a body is not the file's to decide.
-    if (wsproxy::iequals(line.name, "Content-Length") || wsproxy::iequals(line.name, "Transfer-Encoding")) continue;
+    if (wsproxy::iequals(line.name, "Content-Length") || wsproxy::iequals(line.name, "Transfer-Encoding"))
+      continue;
     auto value = safe_field_value(line.value.evaluate(e));
     if (wsproxy::iequals(line.name, "Host")) {
       has_host = true;
@@ -115,8 +116,8 @@ void set_fields(const place& where, evaluation& e, wsproxy::fields& out) {
 
 /// A WebSocket can only come to be where the file passes Upgrade and Connection on.
 bool passes_upgrade(const wsproxy::request_rewrite& rewrite) {
-  return rewrite.version == wsproxy::http_version::http_1_1 && rewrite.set.has_token("Upgrade", "websocket") &&
-         rewrite.set.has_token("Connection", "upgrade");
+  return rewrite.version == wsproxy::http_version::http_1_1 &&
+         rewrite.set.has_token("Upgrade", "websocket") && rewrite.set.has_token("Connection", "upgrade");
 }
 
 void rewrite_request(const wsproxy::exchange& what, const wsproxy::backend&, wsproxy::request_rewrite& out) {
@@ -175,11 +176,13 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
     return make_reply(*chosen.reply, where, e);
   }
   if (chosen.add_slash) return make_redirect(chosen.location->name, where, e);
-  if (chosen.location == nullptr || !where.proxy) return make_page(status_without_files(in.head.method), {}, where, e);
+  if (chosen.location == nullptr || !where.proxy)
+    return make_page(status_without_files(in.head.method), {}, where, e);
 
   auto to = find_destination(*config_, where, *chosen.location, e);
   if (!to.to) {
-    if (log_) (*log_)(to.problem + ", host: \"" + work->state.host + "\", uri: \"" + work->state.uri.raw + "\"");
+    if (log_)
+      (*log_)(to.problem + ", host: \"" + work->state.host + "\", uri: \"" + work->state.uri.raw + "\"");
     return make_page(502, {}, where, e);
   }
   work->where = &where;
@@ -221,7 +224,8 @@ const place& place_of(const configuration& config, const wsproxy::inbound& reque
 
 }  // namespace
 
-wsproxy::respond router::error_answer(int status, const std::error_code& why, const wsproxy::inbound& request) const {
+wsproxy::respond router::error_answer(int status, const std::error_code& why,
+                                      const wsproxy::inbound& request) const {
   request_state state;
   const auto& where = place_of(*config_, request, state);
   evaluation e{config_->variables, request.head, state};

@@ -18,11 +18,13 @@ class router {
 
   /// `log` is told of exchanges that failed; it must not block. Empty: nobody is.
   explicit router(std::shared_ptr<const configuration> config, log_function log = {})
-      : config_(std::move(config)), log_(log ? std::make_shared<const log_function>(std::move(log)) : nullptr) {}
+      : config_(std::move(config)),
+        log_(log ? std::make_shared<const log_function>(std::move(log)) : nullptr) {}
 
   wsproxy::decision operator()(const wsproxy::inbound&) const;
   /// The page for an error, with the fields that the request's location adds.
-  wsproxy::respond error_answer(int status, const std::error_code& why, const wsproxy::inbound& request) const;
+  wsproxy::respond error_answer(int status, const std::error_code& why,
+                                const wsproxy::inbound& request) const;
   /// The access logs of the request's location.
   const std::vector<log_file>& access_logs(const wsproxy::inbound&) const;
 

@@ -24,7 +24,9 @@ void bad_value(scope& in, const directive& d, std::string_view expected) {
 }
 
 /// nginx fires a timer of zero at once, where ours would be off.
-wsproxy::duration at_once_if_zero(std::chrono::milliseconds t) { return std::max(t, std::chrono::milliseconds(1)); }
+wsproxy::duration at_once_if_zero(std::chrono::milliseconds t) {
+  return std::max(t, std::chrono::milliseconds(1));
+}
 
 template <auto Member> void time_value(scope& in, const directive& d) {
   const auto t = parse_time(d.words[1].text);
@@ -51,10 +53,12 @@ void keepalive_timeout(scope& in, const directive& d) {
   in.set->keepalive_timeout = *t;
   if (d.arguments() == 1) return;
   if (parse_seconds(d.words[2].text))
-    in.report().warning(d.words[2].at, "the second time of \"keepalive_timeout\" is ignored: clients are not told");
+    in.report().warning(d.words[2].at,
+                        "the second time of \"keepalive_timeout\" is ignored: clients are not told");
   else
-    in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text + "\" in \"keepalive_timeout\" directive: "
-                                        "a time of whole seconds is 60s or 1m30s");
+    in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text +
+                                         "\" in \"keepalive_timeout\" directive: "
+                                         "a time of whole seconds is 60s or 1m30s");
 }
 
 template <auto Member> void number_value(scope& in, const directive& d) {
@@ -80,8 +84,9 @@ void header_buffers(scope& in, const directive& d) {
   const auto size = parse_size(d.words[2].text);
   if (!number || *number == 0) return bad_value(in, d, "it is a number and a size, as 4 8k");
   if (!size || *size < 512 || *size > (1u << 30)) {
-    in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text +
-                                         "\" in \"large_client_header_buffers\" directive: a size is 8k, and 512 at least");
+    in.report().error(d.words[2].at,
+                      "invalid value \"" + d.words[2].text +
+                          "\" in \"large_client_header_buffers\" directive: a size is 8k, and 512 at least");
     return;
   }
   in.set->large_client_header_buffers = {*number, static_cast<std::size_t>(*size)};
@@ -115,19 +120,22 @@ void set_header(scope& in, const directive& d) {
 
 /// Fields that say where a message ends or what becomes of the connection are not the file's to add.
 bool is_framing(std::string_view name) {
-  static constexpr std::string_view names[] = {"Content-Length", "Transfer-Encoding", "Connection", "Upgrade"};
+  static constexpr std::string_view names[] = {"Content-Length", "Transfer-Encoding", "Connection",
+                                               "Upgrade"};
   return std::ranges::any_of(names, [&](std::string_view one) { return wsproxy::iequals(one, name); });
 }
 
 void add_header(scope& in, const directive& d) {
   if (!is_field_name(in, d.words[1])) return;
   if (is_framing(d.words[1].text)) {
-    in.report().warning(d.words[1].at, "\"" + d.words[1].text + "\" is not added: the gateway decides it itself");
+    in.report().warning(d.words[1].at,
+                        "\"" + d.words[1].text + "\" is not added: the gateway decides it itself");
     if (!in.set->add_header) in.set->add_header.emplace();
     return;
   }
   if (d.arguments() == 3 && d.words[3] != "always") {
-    in.report().error(d.words[3].at, "invalid parameter \"" + d.words[3].text + "\": only \"always\" may stand here");
+    in.report().error(d.words[3].at,
+                      "invalid parameter \"" + d.words[3].text + "\": only \"always\" may stand here");
     return;
   }
   auto& list = in.set->add_header;
@@ -142,7 +150,8 @@ void check_default_redirect(scope& in, const word& at) {
   if (in.where != in_location || !in.here->proxy)
     in.report().error(at.at, "\"proxy_redirect default\" belongs behind the \"proxy_pass\" of its location");
   else if (in.here->proxy->variable_url)
-    in.report().error(at.at, "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
+    in.report().error(at.at,
+                      "\"proxy_redirect default\" cannot stand beside a \"proxy_pass\" with variables");
 }
 
 void proxy_redirect(scope& in, const directive& d) {
@@ -160,7 +169,8 @@ void proxy_redirect(scope& in, const directive& d) {
   redirect_rule fresh;
   if (from.text.starts_with('~')) {
     const bool ignore_case = from.text.starts_with("~*");
-    fresh.expression = act::compile_pattern(std::string_view(from.text).substr(ignore_case ? 2 : 1), ignore_case, from.at, in);
+    fresh.expression = act::compile_pattern(std::string_view(from.text).substr(ignore_case ? 2 : 1),
+                                            ignore_case, from.at, in);
     if (!fresh.expression) return;
   } else {
     fresh.from = text_template::compile(from, in.variables(), in.report());
@@ -172,11 +182,19 @@ void proxy_redirect(scope& in, const directive& d) {
 void next_upstream(scope& in, const directive& d) {
   using wsproxy::retry;
   static constexpr std::pair<std::string_view, unsigned> conditions[] = {
-      {"error", retry::error},       {"timeout", retry::timeout},   {"invalid_header", retry::invalid_header},
-      {"http_500", retry::http_500}, {"http_502", retry::http_502}, {"http_503", retry::http_503},
-      {"http_504", retry::http_504}, {"http_403", retry::http_403}, {"http_404", retry::http_404},
-      {"http_429", retry::http_429}, {"non_idempotent", retry::non_idempotent},
-      {"updating", 0},               {"off", settings::never_retry}};
+      {"error", retry::error},
+      {"timeout", retry::timeout},
+      {"invalid_header", retry::invalid_header},
+      {"http_500", retry::http_500},
+      {"http_502", retry::http_502},
+      {"http_503", retry::http_503},
+      {"http_504", retry::http_504},
+      {"http_403", retry::http_403},
+      {"http_404", retry::http_404},
+      {"http_429", retry::http_429},
+      {"non_idempotent", retry::non_idempotent},
+      {"updating", 0},
+      {"off", settings::never_retry}};
   unsigned on = in.set->next_upstream.value_or(0);
   for (std::size_t i = 1; i != d.words.size(); ++i) {
     const auto& text = d.words[i].text;
@@ -185,8 +203,9 @@ void next_upstream(scope& in, const directive& d) {
       std::vector<std::string_view> names;
       for (const auto& one : conditions) names.push_back(one.first);
       const auto meant = closest(to_lower(text), names);
-      in.report().error(d.words[i].at, "invalid value \"" + text + "\" in \"proxy_next_upstream\" directive" +
-                                           (meant.empty() ? "" : "; did you mean \"" + std::string(meant) + "\"?"));
+      in.report().error(d.words[i].at,
+                        "invalid value \"" + text + "\" in \"proxy_next_upstream\" directive" +
+                            (meant.empty() ? "" : "; did you mean \"" + std::string(meant) + "\"?"));
       return;
     }
     on |= found->second;
@@ -207,7 +226,8 @@ void check_log_path(scope& in, const word& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path.text, error))
     in.report().error(path.at, "cannot open the log \"" + path.text + "\": it is a directory");
-  else if (::access(path.text.c_str(), W_OK) != 0 && (errno != ENOENT || ::access(folder.c_str(), W_OK | X_OK) != 0))
+  else if (::access(path.text.c_str(), W_OK) != 0 &&
+           (errno != ENOENT || ::access(folder.c_str(), W_OK | X_OK) != 0))
     in.report().error(path.at, "cannot open the log \"" + path.text + "\": " + std::strerror(errno));
 }
 
@@ -225,11 +245,13 @@ void access_log(scope& in, const directive& d) {
   }
   if (d.arguments() > 1 && d.words[2] != "combined") {
     if (!in.all.log_formats.contains(d.words[2].text)) {
-      in.report().error(d.words[2].at, "unknown log format \"" + d.words[2].text + "\": \"log_format\" declares one");
+      in.report().error(d.words[2].at,
+                        "unknown log format \"" + d.words[2].text + "\": \"log_format\" declares one");
       return;
     }
     if (in.all.warned.insert("access_log format").second)
-      in.report().warning(d.words[2].at, "\"" + d.words[2].text + "\" is ignored: the access log has its own format");
+      in.report().warning(d.words[2].at,
+                          "\"" + d.words[2].text + "\" is ignored: the access log has its own format");
   }
   check_log_path(in, path);
   list->push_back({path.text});
@@ -257,7 +279,8 @@ void error_log(scope& in, const directive& d) {
     in.report().error(path.at, "\"error_log\" takes stderr or a file's path");
     return;
   }
-  static constexpr std::string_view levels[] = {"debug", "info", "notice", "warn", "error", "crit", "alert", "emerg"};
+  static constexpr std::string_view levels[] = {"debug", "info", "notice", "warn",
+                                                "error", "crit", "alert",  "emerg"};
   if (d.arguments() > 1 && std::ranges::find(levels, d.words[2].text) == std::end(levels)) {
     in.report().error(d.words[2].at, "invalid log level \"" + d.words[2].text + "\"");
     return;
@@ -289,12 +312,12 @@ constexpr unsigned anywhere = 0xFF;
 constexpr unsigned all_levels = in_http | in_server | in_location;
 constexpr bool once = true;
 
-constexpr rule simple(std::string_view name, unsigned contexts, std::size_t least, std::size_t most, handler act,
-                      bool is_once = false) {
+constexpr rule simple(std::string_view name, unsigned contexts, std::size_t least, std::size_t most,
+                      handler act, bool is_once = false) {
   return {how::understood, name, contexts, least, most, false, act, is_once, {}};
 }
-constexpr rule blocked(std::string_view name, unsigned contexts, std::size_t least, std::size_t most, handler act,
-                       bool is_once = false) {
+constexpr rule blocked(std::string_view name, unsigned contexts, std::size_t least, std::size_t most,
+                       handler act, bool is_once = false) {
   return {how::understood, name, contexts, least, most, true, act, is_once, {}};
 }
 
@@ -338,12 +361,15 @@ constexpr rule understood[] = {
     // Servers
     simple("listen", in_server, 1, any_number, act::listen),
     simple("server_name", in_server, 1, any_number, act::server_name),
-    simple("client_header_timeout", in_http | in_server, 1, 1, time_value<&settings::client_header_timeout>, once),
+    simple("client_header_timeout", in_http | in_server, 1, 1, time_value<&settings::client_header_timeout>,
+           once),
     simple("client_body_timeout", all_levels, 1, 1, time_value<&settings::client_body_timeout>, once),
     simple("client_max_body_size", all_levels, 1, 1, body_size, once),
     simple("large_client_header_buffers", in_http | in_server, 2, 2, header_buffers, once),
-    simple("underscores_in_headers", in_http | in_server, 1, 1, unusual_names<&settings::keep_underscores, true>, once),
-    simple("ignore_invalid_headers", in_http | in_server, 1, 1, unusual_names<&settings::keep_unusual_names, false>, once),
+    simple("underscores_in_headers", in_http | in_server, 1, 1,
+           unusual_names<&settings::keep_underscores, true>, once),
+    simple("ignore_invalid_headers", in_http | in_server, 1, 1,
+           unusual_names<&settings::keep_unusual_names, false>, once),
     simple("keepalive_timeout", all_levels, 1, 2, keepalive_timeout, once),
     simple("keepalive_requests", all_levels, 1, 1, number_value<&settings::keepalive_requests>, once),
     simple("send_timeout", all_levels, 1, 1, time_value<&settings::send_timeout>, once),
@@ -410,9 +436,11 @@ constexpr contexts_and_names only_tune[] = {
      "proxy_intercept_errors fastcgi_temp_path scgi_temp_path uwsgi_temp_path server_tokens etag "
      "recursive_error_pages msie_padding msie_refresh read_ahead "
      // They say how a cache is used, and proxy_cache, which makes one, is refused.
-     "proxy_cache_background_update proxy_cache_bypass proxy_cache_convert_head proxy_cache_key proxy_cache_lock "
+     "proxy_cache_background_update proxy_cache_bypass proxy_cache_convert_head proxy_cache_key "
+     "proxy_cache_lock "
      "proxy_cache_lock_age proxy_cache_lock_timeout proxy_cache_methods proxy_cache_min_uses "
-     "proxy_cache_max_range_offset proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid proxy_no_cache "
+     "proxy_cache_max_range_offset proxy_cache_revalidate proxy_cache_use_stale proxy_cache_valid "
+     "proxy_no_cache "
      // Likewise, of others that are refused.
      "addition_types ancient_browser ancient_browser_value autoindex_exact_size autoindex_format "
      "autoindex_localtime charset_map charset_types create_full_put_path dav_access directio_alignment "
@@ -423,16 +451,11 @@ constexpr contexts_and_names only_tune[] = {
      "ssi_min_file_chunk ssi_silent_errors ssi_types ssi_value_length sub_filter_last_modified "
      "sub_filter_once sub_filter_types subrequest_output_buffer_size userid_domain userid_expires "
      "userid_flags userid_mark userid_name userid_p3p userid_path userid_service"},
-    {all_levels | in_location_if,
-     "sendfile gzip"},
-    {all_levels | in_upstream,
-     "keepalive_time"},
-    {in_upstream,
-     "keepalive_requests keepalive_timeout"},
-    {in_http | in_upstream,
-     "resolver_timeout"},
-    {in_http | in_server,
-     "client_header_buffer_size connection_pool_size request_pool_size"},
+    {all_levels | in_location_if, "sendfile gzip"},
+    {all_levels | in_upstream, "keepalive_time"},
+    {in_upstream, "keepalive_requests keepalive_timeout"},
+    {in_http | in_upstream, "resolver_timeout"},
+    {in_http | in_server, "client_header_buffer_size connection_pool_size request_pool_size"},
     {in_http,
      "map_hash_bucket_size map_hash_max_size server_names_hash_bucket_size server_names_hash_max_size "
      "variables_hash_bucket_size variables_hash_max_size"},
@@ -475,10 +498,8 @@ constexpr reason_and_names would_matter[] = {
      "proxy_method proxy_set_body proxy_pass_request_headers proxy_pass_request_body proxy_bind "
      "proxy_cookie_domain proxy_cookie_path proxy_cookie_flags proxy_ignore_headers proxy_force_ranges "
      "proxy_limit_rate proxy_store proxy_cache proxy_cache_path slice userid"},
-    {balances,
-     "least_time sticky sticky_cookie_insert queue state"},
-    {other_protocol,
-     "stream mail fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass"},
+    {balances, "least_time sticky sticky_cookie_insert queue state"},
+    {other_protocol, "stream mail fastcgi_pass uwsgi_pass scgi_pass grpc_pass memcached_pass"},
 };
 
 /// Families: what is none of the above and begins so.
@@ -496,17 +517,13 @@ constexpr argument_and_names would_not_matter[] = {
      "auth_basic auth_request autoindex charset expires gunzip http2 http3 mirror proxy_bind proxy_cache "
      "proxy_cookie_domain proxy_cookie_flags proxy_cookie_path proxy_force_ranges proxy_ssl_server_name "
      "proxy_ssl_verify proxy_store random_index ssi ssl ssl_early_data ssl_stapling"},
-    {"on",
-     "chunked_transfer_encoding merge_slashes proxy_pass_request_body proxy_pass_request_headers"},
-    {"0",
-     "limit_rate proxy_limit_rate"},
-    {"all",
-     "allow satisfy"},
+    {"on", "chunked_transfer_encoding merge_slashes proxy_pass_request_body proxy_pass_request_headers"},
+    {"0", "limit_rate proxy_limit_rate"},
+    {"all", "allow satisfy"},
 };
 
 /// Calls f with each of the words.
-template <class F>
-void for_each_word(std::string_view words, F f) {
+template <class F> void for_each_word(std::string_view words, F f) {
   while (!words.empty()) {
     const auto end = std::min(words.find(' '), words.size());
     f(words.substr(0, end));

@@ -11,14 +11,15 @@ bool holds(const branch& test, evaluation& e) {
   e.variables.append(test.variable, e, left);
   using kind = branch::kind;
   switch (test.is) {
-    case kind::truthy: return !left.empty() && left != "0";
-    case kind::equal: return left == test.value.evaluate(e);
-    case kind::not_equal: return left != test.value.evaluate(e);
-    case kind::matches: return match_and_capture(test.expression->expression, test.expression->captures, left, e.state);
-    case kind::matches_not: {
-      std::vector<std::string> unused;
-      return !test.expression->expression.match(left, unused);
-    }
+  case kind::truthy: return !left.empty() && left != "0";
+  case kind::equal: return left == test.value.evaluate(e);
+  case kind::not_equal: return left != test.value.evaluate(e);
+  case kind::matches:
+    return match_and_capture(test.expression->expression, test.expression->captures, left, e.state);
+  case kind::matches_not: {
+    std::vector<std::string> unused;
+    return !test.expression->expression.match(left, unused);
+  }
   }
   return false;
 }
@@ -82,7 +83,8 @@ bool search::try_names(const location_list& list) {
     }
     if (!exact && path.starts_with(one->name) && (best == nullptr || one->name.size() > best->name.size()))
       best = one.get();
-    const bool lacks_slash = one->name.size() == path.size() + 1 && one->name.ends_with('/') && one->name.starts_with(path);
+    const bool lacks_slash =
+        one->name.size() == path.size() + 1 && one->name.ends_with('/') && one->name.starts_with(path);
     if (one->here.proxy && lacks_slash && (exact || slash == nullptr)) slash = one.get();
   }
   add_slash = slash != nullptr && (best == nullptr || best->name != path);

@@ -25,8 +25,9 @@ struct selection {
 selection select(const configuration&, const wsproxy::inbound&, request_state&);
 
 /// The location for a path: an exact one, else the longest prefix, unless a regular expression fits and the
-/// prefix is not ^~; and in it likewise one of those inside. Null: none. `add_slash` is set where the path lacks only the slash that ends a location
-/// with proxy_pass. (nginx: ngx_http_core_find_location)
-const location_block* find_location(const server_block&, const std::string& path, request_state&, bool& add_slash);
+/// prefix is not ^~; and in it likewise one of those inside. Null: none. `add_slash` is set where the path
+/// lacks only the slash that ends a location with proxy_pass. (nginx: ngx_http_core_find_location)
+const location_block* find_location(const server_block&, const std::string& path, request_state&,
+                                    bool& add_slash);
 
 }  // namespace wsproxy_gateway

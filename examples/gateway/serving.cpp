@@ -196,10 +196,12 @@ class server {
   }
 
   void drain(const serving_options& options) {
-    errors_.message("notice", "ending; connections open: " + std::to_string(connections()) + "; a second signal closes them now");
+    errors_.message("notice", "ending; connections open: " + std::to_string(connections()) +
+                                  "; a second signal closes them now");
     left_ = workers_.size();
     const wsproxy::gateway::drain_options how{
-        .deadline = config_->worker_shutdown_timeout.value_or(wsproxy::duration::zero()), .code = options.close_code};
+        .deadline = config_->worker_shutdown_timeout.value_or(wsproxy::duration::zero()),
+        .code = options.close_code};
     for (auto& one : workers_)
       one->gateway->drain(how, [this] {
         if (--left_ == 0)

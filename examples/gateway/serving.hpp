@@ -16,8 +16,8 @@ struct serving_options {
   std::function<void(const std::vector<std::string>&)> on_ready{};
 };
 
-/// Serves until SIGTERM, SIGINT or SIGQUIT; a second one stops at once. Returns the exit status: 1 if a port or
-/// a log could not be opened (each is named on standard error).
+/// Serves until SIGTERM, SIGINT or SIGQUIT; a second one stops at once. Returns the exit status: 1 if a port
+/// or a log could not be opened (each is named on standard error).
 int serve(std::shared_ptr<const configuration>, const serving_options& = {});
 
 }  // namespace wsproxy_gateway

@@ -20,8 +20,8 @@ constexpr std::string_view full_width_semicolon = "\xEF\xBC\x9B";
 
 /// Characters that word processors and web pages put in the place of the ASCII ones.
 bool begins_curly(std::string_view text) {
-  return starts_with_any(text, {"\xE2\x80\x9C", "\xE2\x80\x9D", "\xE2\x80\x98", "\xE2\x80\x99", "\xEF\xBC\x82",
-                                "\xEF\xBC\x87"});
+  return starts_with_any(
+      text, {"\xE2\x80\x9C", "\xE2\x80\x9D", "\xE2\x80\x98", "\xE2\x80\x99", "\xEF\xBC\x82", "\xEF\xBC\x87"});
 }
 bool begins_full_width_brace(std::string_view text) {
   return starts_with_any(text, {"\xEF\xBD\x9B", "\xEF\xBD\x9D"});
@@ -36,11 +36,13 @@ std::string resolve_escapes(std::string_view raw) {
       continue;
     }
     switch (const char next = raw[i + 1]) {
-      case '"': case '\'': case '\\': text += next; break;
-      case 't': text += '\t'; break;
-      case 'r': text += '\r'; break;
-      case 'n': text += '\n'; break;
-      default: text += '\\'; text += next;  // the backslash belongs to a regular expression
+    case '"':
+    case '\'':
+    case '\\': text += next; break;
+    case 't': text += '\t'; break;
+    case 'r': text += '\r'; break;
+    case 'n': text += '\n'; break;
+    default: text += '\\'; text += next;  // the backslash belongs to a regular expression
     }
     ++i;
   }
@@ -88,36 +90,36 @@ class reader {
       auto next = read_statement();
       const bool empty = next.words.empty();
       switch (next.by) {
-        case ending::semicolon:
-          if (empty) report_.error(next.at, "unexpected \";\"");
-          else result.push_back({std::move(next.words)});
-          break;
-        case ending::open: {
-          if (depth == deepest) {
-            report_.error(next.at, "blocks are nested too deeply");
-            at_ = text_.size();
-            return result;
-          }
-          if (empty) report_.error(next.at, "unexpected \"{\"");
-          auto children = read_block(depth + 1, next.at);
-          if (!empty) result.push_back({std::move(next.words), true, std::move(children)});
-          break;
-        }
-        case ending::close:
-          if (!empty) {
-            report_.error(next.words.back().end, "unexpected \"}\": a \";\" is missing here");
-            result.push_back({std::move(next.words)});
-          }
-          if (depth != 0) return result;
-          report_.error(next.at, "unexpected \"}\": no block is open");
-          break;
-        case ending::end:
-          if (!empty) {
-            report_.error(next.words.back().end, "unexpected end of file: a \";\" is missing here");
-            result.push_back({std::move(next.words)});
-          }
-          if (depth != 0) report_.error(opened, "this \"{\" is never closed: a \"}\" is missing");
+      case ending::semicolon:
+        if (empty) report_.error(next.at, "unexpected \";\"");
+        else result.push_back({std::move(next.words)});
+        break;
+      case ending::open: {
+        if (depth == deepest) {
+          report_.error(next.at, "blocks are nested too deeply");
+          at_ = text_.size();
           return result;
+        }
+        if (empty) report_.error(next.at, "unexpected \"{\"");
+        auto children = read_block(depth + 1, next.at);
+        if (!empty) result.push_back({std::move(next.words), true, std::move(children)});
+        break;
+      }
+      case ending::close:
+        if (!empty) {
+          report_.error(next.words.back().end, "unexpected \"}\": a \";\" is missing here");
+          result.push_back({std::move(next.words)});
+        }
+        if (depth != 0) return result;
+        report_.error(next.at, "unexpected \"}\": no block is open");
+        break;
+      case ending::end:
+        if (!empty) {
+          report_.error(next.words.back().end, "unexpected end of file: a \";\" is missing here");
+          result.push_back({std::move(next.words)});
+        }
+        if (depth != 0) report_.error(opened, "this \"{\" is never closed: a \"}\" is missing");
+        return result;
       }
     }
   }
@@ -129,13 +131,22 @@ class reader {
       result.at = here_;
       if (at_end()) return result;
       switch (peek()) {
-        case '#':
-          while (!at_end() && peek() != '\n') take();
-          continue;
-        case ';': take(); result.by = ending::semicolon; return result;
-        case '{': take(); result.by = ending::open; return result;
-        case '}': take(); result.by = ending::close; return result;
-        default: break;
+      case '#':
+        while (!at_end() && peek() != '\n') take();
+        continue;
+      case ';':
+        take();
+        result.by = ending::semicolon;
+        return result;
+      case '{':
+        take();
+        result.by = ending::open;
+        return result;
+      case '}':
+        take();
+        result.by = ending::close;
+        return result;
+      default: break;
       }
       if (text_.substr(at_).starts_with(full_width_semicolon)) {
         complain_about_semicolon();
@@ -227,7 +238,8 @@ class reader {
 
   std::string character_here() const {
     std::size_t size = 1;
-    while (at_ + size < text_.size() && (static_cast<unsigned char>(text_[at_ + size]) & 0xC0u) == 0x80u) ++size;
+    while (at_ + size < text_.size() && (static_cast<unsigned char>(text_[at_ + size]) & 0xC0u) == 0x80u)
+      ++size;
     return std::string(text_.substr(at_, size));
   }
 

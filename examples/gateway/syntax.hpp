@@ -33,6 +33,7 @@ struct directive {
 
 /// Reads a file's text. What cannot be read is reported, and the rest is read on.
 /// (nginx: ngx_conf_file.c, ngx_conf_read_token)
-std::vector<directive> parse_syntax(std::string_view text, std::shared_ptr<const std::string> file, diagnostics&);
+std::vector<directive> parse_syntax(std::string_view text, std::shared_ptr<const std::string> file,
+                                    diagnostics&);
 
 }  // namespace wsproxy_gateway

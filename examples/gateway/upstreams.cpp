@@ -28,7 +28,8 @@ parameter split(std::string_view text) {
 
 bool is_literal(const std::string& host) {
   ::in6_addr parsed;  // room for either family
-  return ::inet_pton(AF_INET6, host.c_str(), &parsed) == 1 || ::inet_pton(AF_INET, host.c_str(), &parsed) == 1;
+  return ::inet_pton(AF_INET6, host.c_str(), &parsed) == 1 ||
+         ::inet_pton(AF_INET, host.c_str(), &parsed) == 1;
 }
 
 bool read_parameter(const word& source, wsproxy::backend_options& out, bool& resolve) {
@@ -39,8 +40,10 @@ bool read_parameter(const word& source, wsproxy::backend_options& out, bool& res
   if (p.name == "weight" && number && value > 0) out.weight = value;
   else if (p.name == "max_conns" && number) out.max_conns = value;
   else if (p.name == "max_fails" && number) out.max_fails = value;
-  else if (p.name == "fail_timeout" && p.has_value && parse_seconds(p.value)) out.fail_timeout = *parse_seconds(p.value);
-  else if (p.name == "slow_start" && p.has_value && parse_time(p.value)) out.slow_start = *parse_time(p.value);
+  else if (p.name == "fail_timeout" && p.has_value && parse_seconds(p.value))
+    out.fail_timeout = *parse_seconds(p.value);
+  else if (p.name == "slow_start" && p.has_value && parse_time(p.value))
+    out.slow_start = *parse_time(p.value);
   else if (source == "resolve") resolve = true;
   else if (source == "backup") out.backup = true;
   else if (source == "down") out.down = true;
@@ -55,12 +58,12 @@ void report_parameter(scope& in, const word& source) {
     in.report().error(source.at, "parameter \"" + source.text + "\" is not supported");
     return;
   }
-  const auto meant =
-      closest(name, {"weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "resolve", "backup", "down"});
-  in.report().error(source.at, "invalid parameter \"" + source.text + "\"" +
-                                   (meant.empty() || meant == name
-                                        ? std::string()
-                                        : "; did you mean \"" + std::string(meant) + "\"?"));
+  const auto meant = closest(
+      name, {"weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "resolve", "backup", "down"});
+  in.report().error(source.at,
+                    "invalid parameter \"" + source.text + "\"" +
+                        (meant.empty() || meant == name ? std::string()
+                                                        : "; did you mean \"" + std::string(meant) + "\"?"));
 }
 
 }  // namespace
@@ -125,7 +128,8 @@ void choose(scope& in, const directive& d, std::shared_ptr<wsproxy::balancer> (*
 void hash(scope& in, const directive& d) {
   const bool consistent = d.arguments() == 2;
   if (consistent && d.words[2] != "consistent") {
-    in.report().error(d.words[2].at, "invalid parameter \"" + d.words[2].text + "\": only \"consistent\" may stand here");
+    in.report().error(d.words[2].at,
+                      "invalid parameter \"" + d.words[2].text + "\": only \"consistent\" may stand here");
     return;
   }
   choose(in, d, consistent ? wsproxy::consistent_hash : wsproxy::key_hash);
@@ -137,20 +141,24 @@ void least_conn(scope& in, const directive& d) { choose(in, d, wsproxy::least_co
 
 void random(scope& in, const directive& d) {
   if (d.arguments() > 0 && d.words[1] != "two") {
-    in.report().error(d.words[1].at, "invalid parameter \"" + d.words[1].text + "\": only \"two\" may stand here");
+    in.report().error(d.words[1].at,
+                      "invalid parameter \"" + d.words[1].text + "\": only \"two\" may stand here");
     return;
   }
   if (d.arguments() > 1 && d.words[2] != "least_conn") {
-    in.report().error(d.words[2].at, "\"" + d.words[2].text + "\" is not supported: it is random two least_conn");
+    in.report().error(d.words[2].at,
+                      "\"" + d.words[2].text + "\" is not supported: it is random two least_conn");
     return;
   }
   choose(in, d, d.arguments() > 0 ? wsproxy::random_choice_of_two : wsproxy::random_choice);
 }
 
-/// The memory is nobody's here: all threads share an upstream anyway. Names can be resolved only where it stands.
+/// The memory is nobody's here: all threads share an upstream anyway. Names can be resolved only where it
+/// stands.
 void zone(scope& in, const directive& d) {
   if (d.arguments() == 2 && !parse_size(d.words[2].text))
-    in.report().error(d.words[2].at, "invalid size \"" + d.words[2].text + "\" of \"zone\": a size is 64k or 1m");
+    in.report().error(d.words[2].at,
+                      "invalid size \"" + d.words[2].text + "\" of \"zone\": a size is 64k or 1m");
   in.upstream->has_zone = true;
 }
 
@@ -167,14 +175,18 @@ void resolver(scope& in, const directive& d) {
     } else if ((p.name == "ipv4" || p.name == "ipv6") && (p.value == "on" || p.value == "off")) {
       (p.name == "ipv4" ? fresh.ipv4 : fresh.ipv6) = p.value == "on";
     } else {
-      in.report().error(one.at, "invalid parameter \"" + one.text + "\" of \"resolver\": it is valid=30s, ipv4=off or ipv6=off");
+      in.report().error(one.at, "invalid parameter \"" + one.text +
+                                    "\" of \"resolver\": it is valid=30s, ipv4=off or ipv6=off");
     }
   }
   if (!has_server) in.report().error(d.at(), "no name servers defined in \"resolver\" directive");
-  if (!fresh.ipv4 && !fresh.ipv6) in.report().error(d.at(), "\"ipv4\" and \"ipv6\" of \"resolver\" cannot both be off");
+  if (!fresh.ipv4 && !fresh.ipv6)
+    in.report().error(d.at(), "\"ipv4\" and \"ipv6\" of \"resolver\" cannot both be off");
   if (in.all.warned.insert("resolver").second)
-    in.report().warning(d.at(), std::string("the addresses in \"resolver\" are not asked: names are looked up by the system") +
-                                    (fresh.valid ? "" : ", every 30s as it tells no time to live; valid= changes that"));
+    in.report().warning(
+        d.at(),
+        std::string("the addresses in \"resolver\" are not asked: names are looked up by the system") +
+            (fresh.valid ? "" : ", every 30s as it tells no time to live; valid= changes that"));
   (in.where == in_upstream ? in.upstream->resolver : in.all.resolver) = fresh;
 }
 
@@ -205,8 +217,9 @@ void proxy_pass(scope& in, const directive& d) {
   const bool in_if = in.where == in_location_if;
   if (target.uri && (in_if || in.location->is == location_block::kind::regex ||
                      in.location->is == location_block::kind::named)) {
-    in.report().error(source.at, "\"proxy_pass\" cannot have a path (\"" + *target.uri +
-                                     "\") in a location given by a regular expression or a name, or in \"if\"");
+    in.report().error(source.at,
+                      "\"proxy_pass\" cannot have a path (\"" + *target.uri +
+                          "\") in a location given by a regular expression or a name, or in \"if\"");
     return;
   }
   const auto at = parse_endpoint(host, false, source, in.report());

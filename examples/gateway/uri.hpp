@@ -8,10 +8,10 @@
 namespace wsproxy_gateway {
 
 struct request_uri {
-  std::string raw;     ///< path and query as received, without an absolute form's scheme and host [$request_uri]
-  std::string path;    ///< decoded and normalised [$uri]
-  std::string args;    ///< behind the first "?", as received, or as set [$args]
-  bool quoted = false;  ///< the raw path had a percent escape
+  std::string raw;  ///< path and query as received, without an absolute form's scheme and host [$request_uri]
+  std::string path;      ///< decoded and normalised [$uri]
+  std::string args;      ///< behind the first "?", as received, or as set [$args]
+  bool quoted = false;   ///< the raw path had a percent escape
   bool changed = false;  ///< by `set $args`: the raw text is no longer what is passed on
 };
 

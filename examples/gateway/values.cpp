@@ -14,9 +14,9 @@ struct unit {
 };
 constexpr std::int64_t second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
 // "ms" before "m" and "s": the longer name is tried first.
-constexpr unit units[] = {{"ms", 1, 1},       {"y", 9, 365 * day}, {"M", 8, 30 * day}, {"w", 7, 7 * day},
-                          {"d", 6, day},      {"h", 5, hour},      {"m", 4, minute},   {"s", 2, second},
-                          {" ", 2, second}};
+constexpr unit units[] = {{"ms", 1, 1},      {"y", 9, 365 * day}, {"M", 8, 30 * day},
+                          {"w", 7, 7 * day}, {"d", 6, day},       {"h", 5, hour},
+                          {"m", 4, minute},  {"s", 2, second},    {" ", 2, second}};
 constexpr int rank_of_seconds = 2;
 constexpr int rank_of_weeks = 7;
 
@@ -83,16 +83,20 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   if (text.empty()) return std::nullopt;
   unsigned shift = 0;
   switch (text.back()) {
-    case 'k': case 'K': shift = 10; break;
-    case 'm': case 'M': shift = 20; break;
-    case 'g': case 'G': shift = 30; break;
-    default: break;
+  case 'k':
+  case 'K': shift = 10; break;
+  case 'm':
+  case 'M': shift = 20; break;
+  case 'g':
+  case 'G': shift = 30; break;
+  default: break;
   }
   if (shift != 0) text.remove_suffix(1);
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  if (error != std::errc() || end != text.data() + text.size() || value > (most >> shift)) return std::nullopt;
+  if (error != std::errc() || end != text.data() + text.size() || value > (most >> shift))
+    return std::nullopt;
   return value << shift;
 }
 

@@ -105,8 +105,12 @@ constexpr builtin builtins[] = {
     {"document_uri", [](evaluation& e, std::string& out) { out += e.state.uri.path; }},
     {"args", [](evaluation& e, std::string& out) { out += e.state.uri.args; }},
     {"query_string", [](evaluation& e, std::string& out) { out += e.state.uri.args; }},
-    {"is_args", [](evaluation& e, std::string& out) { if (!e.state.uri.args.empty()) out += '?'; }},
-    {"content_type", [](evaluation& e, std::string& out) { out += e.head.fields.value_or_empty("Content-Type"); }},
+    {"is_args",
+     [](evaluation& e, std::string& out) {
+       if (!e.state.uri.args.empty()) out += '?';
+     }},
+    {"content_type",
+     [](evaluation& e, std::string& out) { out += e.head.fields.value_or_empty("Content-Type"); }},
     {"content_length",
      [](evaluation& e, std::string& out) { out += e.head.fields.value_or_empty("Content-Length"); }},
     {"proxy_host", [](evaluation& e, std::string& out) { out += e.state.proxy_host; }},
@@ -121,7 +125,8 @@ constexpr builtin builtins[] = {
     {"status", append_status},
     {"request_id", append_request_id},
     {"connection_requests", [](evaluation& e, std::string& out) { out += std::to_string(e.state.request); }},
-    {"binary_remote_addr", [](evaluation& e, std::string& out) { append_address_bytes(e.state.client, out); }},
+    {"binary_remote_addr",
+     [](evaluation& e, std::string& out) { append_address_bytes(e.state.client, out); }},
     {"msec", append_seconds},
     {"pid", [](evaluation&, std::string& out) { out += std::to_string(::getpid()); }},
     {"connection", [](evaluation& e, std::string& out) { out += std::to_string(e.state.connection); }},
@@ -132,15 +137,37 @@ constexpr builtin builtins[] = {
 
 /// Variables of nginx that have no meaning here, or none yet.
 bool is_nginx_variable(std::string_view name) {
-  static constexpr std::string_view names[] = {
-      "body_bytes_sent", "bytes_sent",    "connection_time",  "connections_active", "connections_reading",
-      "connections_waiting", "connections_writing", "content_range", "document_root", "limit_rate",
-      "nginx_version",   "pipe",          "realpath_root",    "remote_user",        "request_body",
-      "request_body_file", "request_completion", "request_filename", "request_length", "request_time",
-      "uid_got",         "uid_reset",     "uid_set",          "invalid_referer",    "memcached_key",
-      "slice_range",     "date_gmt",      "date_local"};
-  static constexpr std::string_view beginnings[] = {"ssl_", "upstream_", "proxy_", "tcpinfo_", "sent_", "geoip_",
-                                                    "jwt_", "realip_", "gzip_", "limit_", "secure_link", "fastcgi_"};
+  static constexpr std::string_view names[] = {"body_bytes_sent",
+                                               "bytes_sent",
+                                               "connection_time",
+                                               "connections_active",
+                                               "connections_reading",
+                                               "connections_waiting",
+                                               "connections_writing",
+                                               "content_range",
+                                               "document_root",
+                                               "limit_rate",
+                                               "nginx_version",
+                                               "pipe",
+                                               "realpath_root",
+                                               "remote_user",
+                                               "request_body",
+                                               "request_body_file",
+                                               "request_completion",
+                                               "request_filename",
+                                               "request_length",
+                                               "request_time",
+                                               "uid_got",
+                                               "uid_reset",
+                                               "uid_set",
+                                               "invalid_referer",
+                                               "memcached_key",
+                                               "slice_range",
+                                               "date_gmt",
+                                               "date_local"};
+  static constexpr std::string_view beginnings[] = {"ssl_",  "upstream_", "proxy_",      "tcpinfo_",
+                                                    "sent_", "geoip_",    "jwt_",        "realip_",
+                                                    "gzip_", "limit_",    "secure_link", "fastcgi_"};
   return std::ranges::find(names, name) != std::end(names) ||
          std::ranges::any_of(beginnings, [&](std::string_view one) { return name.starts_with(one); });
 }
@@ -183,9 +210,12 @@ void append_response_field(evaluation& e, std::string_view name, std::string& ou
   if (e.response != nullptr) append_field(e.response->fields, name, out);
 }
 constexpr family families[] = {
-    {"http_", [](evaluation& e, std::string_view n, std::string& out) { append_field(e.head.fields, n, out); }},
-    {"arg_", [](evaluation& e, std::string_view n, std::string& out) { append_argument(e.state.uri.args, n, out); }},
-    {"cookie_", [](evaluation& e, std::string_view n, std::string& out) { append_cookie(e.head.fields, n, out); }},
+    {"http_",
+     [](evaluation& e, std::string_view n, std::string& out) { append_field(e.head.fields, n, out); }},
+    {"arg_",
+     [](evaluation& e, std::string_view n, std::string& out) { append_argument(e.state.uri.args, n, out); }},
+    {"cookie_",
+     [](evaluation& e, std::string_view n, std::string& out) { append_cookie(e.head.fields, n, out); }},
     {"sent_http_", append_response_field},
     {"upstream_http_", append_response_field},
 };
@@ -267,8 +297,9 @@ void variable_table::resolve(diagnostics& report) {
       report.error(one.used_at, "the variable \"$" + one.name + "\" is not supported");
       continue;
     }
-    report.error(one.used_at, "unknown variable \"$" + one.name + "\"" +
-                                  (meant.empty() ? std::string() : "; did you mean \"$" + std::string(meant) + "\"?"));
+    report.error(one.used_at,
+                 "unknown variable \"$" + one.name + "\"" +
+                     (meant.empty() ? std::string() : "; did you mean \"$" + std::string(meant) + "\"?"));
   }
 }
 
@@ -285,7 +316,8 @@ text_template text_template::compile(const word& source, variable_table& variabl
   std::string_view rest = source.text;
   const auto add_text = [&](std::string_view text) {
     if (text.empty()) return;
-    if (result.parts_.empty() || result.parts_.back().is != kind::text) result.parts_.push_back({kind::text, {}});
+    if (result.parts_.empty() || result.parts_.back().is != kind::text)
+      result.parts_.push_back({kind::text, {}});
     result.parts_.back().text += text;
   };
   while (!rest.empty()) {
@@ -302,8 +334,7 @@ text_template text_template::compile(const word& source, variable_table& variabl
     }
     if (!rest.starts_with("${") && found.name.size() == 1 && found.name[0] >= '1' && found.name[0] <= '9')
       result.parts_.push_back({kind::capture, {}, static_cast<std::size_t>(found.name[0] - '0')});
-    else
-      result.parts_.push_back({kind::variable, {}, variables.slot(found.name, source.at)});
+    else result.parts_.push_back({kind::variable, {}, variables.slot(found.name, source.at)});
     rest.remove_prefix(1 + found.size);
   }
   return result;
@@ -318,11 +349,11 @@ std::string text_template::evaluate(evaluation& e) const {
 void text_template::append(evaluation& e, std::string& out) const {
   for (const auto& one : parts_) {
     switch (one.is) {
-      case kind::text: out += one.text; break;
-      case kind::variable: e.variables.append(one.number, e, out); break;
-      case kind::capture:
-        if (one.number < e.state.captures.size()) out += e.state.captures[one.number];
-        break;
+    case kind::text: out += one.text; break;
+    case kind::variable: e.variables.append(one.number, e, out); break;
+    case kind::capture:
+      if (one.number < e.state.captures.size()) out += e.state.captures[one.number];
+      break;
     }
   }
 }

@@ -26,15 +26,15 @@ struct request_state {
   std::uint16_t local_port = 0;
   std::uint64_t connection = 0;
   std::uint64_t request = 0;  ///< its number on the connection
-  std::string host;         ///< [$host]
-  std::string server_name;  ///< the chosen server's first [$server_name]
+  std::string host;           ///< [$host]
+  std::string server_name;    ///< the chosen server's first [$server_name]
   request_uri uri{};
   std::string proxy_host{};
   std::string proxy_port{};
-  std::string upstreams{};             ///< the backends' addresses, in the order they were tried
+  std::string upstreams{};              ///< the backends' addresses, in the order they were tried
   std::vector<std::string> captures{};  ///< of the last regular expression that matched
   std::vector<std::optional<std::string>> assigned{};  ///< by set and by named captures; by slot
-  std::string request_id{};            ///< made when first asked for
+  std::string request_id{};                            ///< made when first asked for
 };
 
 class variable_table;
@@ -49,7 +49,8 @@ struct evaluation {
   unsigned depth = 0;                                ///< maps inside maps
 };
 
-/// All variables of a configuration. They may be used before they are defined: resolve() says which never are.
+/// All variables of a configuration. They may be used before they are defined: resolve() says which never
+/// are.
 class variable_table {
  public:
   using getter = std::function<void(evaluation&, std::string& out)>;
@@ -84,7 +85,9 @@ class text_template {
   text_template() = default;
   static text_template compile(const word& source, variable_table&, diagnostics&);
 
-  bool constant() const noexcept { return parts_.empty() || (parts_.size() == 1 && parts_[0].is == kind::text); }
+  bool constant() const noexcept {
+    return parts_.empty() || (parts_.size() == 1 && parts_[0].is == kind::text);
+  }
   std::string evaluate(evaluation&) const;
   void append(evaluation&, std::string& out) const;
 

@@ -20,7 +20,8 @@ namespace {
 constexpr std::string_view a_time = "a time is 60s, 1m30s or 500ms";
 
 /// Always false, for `return complain(...)`.
-bool complain(scope& in, const directive& d, const word& at, std::string_view value, std::string_view expected) {
+bool complain(scope& in, const directive& d, const word& at, std::string_view value,
+              std::string_view expected) {
   in.report().error(at.at, "invalid value \"" + std::string(value) + "\" in \"" + d.name().text +
                                "\" directive: " + std::string(expected));
   return false;
@@ -28,15 +29,16 @@ bool complain(scope& in, const directive& d, const word& at, std::string_view va
 
 bool is_off(const directive& d) { return d.arguments() == 1 && d.words[1] == "off"; }
 
-bool read_time(scope& in, const directive& d, const word& at, std::string_view text, wsproxy::duration& into) {
+bool read_time(scope& in, const directive& d, const word& at, std::string_view text,
+               wsproxy::duration& into) {
   const auto t = parse_time(text);
   if (!t) return complain(in, d, at, text, a_time);
   into = *t;
   return true;
 }
 
-/// Gives `take` the parameters NAME=VALUE from word `first` on; it is false for a name that it does not know, and
-/// reports a value that is wrong. False if anything was reported.
+/// Gives `take` the parameters NAME=VALUE from word `first` on; it is false for a name that it does not know,
+/// and reports a value that is wrong. False if anything was reported.
 template <class Take> bool parameters(scope& in, const directive& d, std::size_t first, Take take) {
   const auto before = in.report().errors();
   std::set<std::string_view> seen;
@@ -45,8 +47,8 @@ template <class Take> bool parameters(scope& in, const directive& d, std::size_t
     const auto equals = text.find('=');
     const auto name = text.substr(0, equals);
     if (equals == text.npos || !take(name, text.substr(equals + 1), d.words[i]))
-      in.report().error(d.words[i].at, "invalid parameter \"" + std::string(text) + "\" in \"" + d.name().text +
-                                           "\" directive");
+      in.report().error(d.words[i].at, "invalid parameter \"" + std::string(text) + "\" in \"" +
+                                           d.name().text + "\" directive");
     else if (!seen.insert(name).second)
       in.report().error(d.words[i].at, "parameter \"" + std::string(name) + "\" is given twice");
   }
@@ -153,7 +155,8 @@ void websocket_drain(scope& in, const directive& d) {
 
 void websocket_slow_consumer(scope& in, const directive& d) {
   wsproxy::duration after{};
-  if (is_off(d) || read_time(in, d, d.words[1], d.words[1].text, after)) in.set->websocket_slow_consumer = after;
+  if (is_off(d) || read_time(in, d, d.words[1], d.words[1].text, after))
+    in.set->websocket_slow_consumer = after;
 }
 
 }  // namespace act

@@ -25,7 +25,8 @@ using time_point = std::chrono::steady_clock::time_point;
 /// The timers of one exchange. nginx's directive of the same meaning is in brackets.
 struct timeouts {
   /// Accept, or the first byte of a later request, to the end of the head;
-  /// then the connection is closed silently, or answered 408 where a gateway is told so. [client_header_timeout]
+  /// then the connection is closed silently, or answered 408 where a gateway is told so.
+  /// [client_header_timeout]
   duration client_head = std::chrono::seconds(60);
   /// A response was sent and no further request began; closed silently. [keepalive_timeout]
   duration keep_alive = std::chrono::seconds(75);
@@ -34,11 +35,14 @@ struct timeouts {
   /// One connection attempt; then the next backend, else 504. [proxy_connect_timeout]
   duration connect = std::chrono::seconds(60);
   /// The request was sent and the upstream is silent; each read restarts it.
-  /// Before the response head: next backend, else 504; inside the body: both sides are closed. [proxy_read_timeout]
+  /// Before the response head: next backend, else 504; inside the body: both sides are closed.
+  /// [proxy_read_timeout]
   duration response = std::chrono::seconds(60);
-  /// A write to the client waits and it takes nothing; progress restarts it; both sides are closed. [send_timeout]
+  /// A write to the client waits and it takes nothing; progress restarts it; both sides are closed.
+  /// [send_timeout]
   duration send_stall = std::chrono::seconds(60);
-  /// The same of a write to the upstream; before the response head: next backend, else 504. [proxy_send_timeout]
+  /// The same of a write to the upstream; before the response head: next backend, else 504.
+  /// [proxy_send_timeout]
   duration upstream_send_stall = std::chrono::seconds(60);
   /// A tunnel on which neither side sent a byte; bytes we write do not count; both sides are closed.
   /// [proxy_read_timeout, which in a tunnel is renewed by either direction]
@@ -74,13 +78,13 @@ struct heartbeat {
   bool operator==(const heartbeat&) const = default;
 };
 
-/// A side that takes less than is sent to it. It always slows its source down: no more is read than one buffer of
-/// what it has not taken. This says when that is enough.
+/// A side that takes less than is sent to it. It always slows its source down: no more is read than one
+/// buffer of what it has not taken. This says when that is enough.
 struct slow_consumer {
   /// Bytes have been waiting for it all this time, however many went out meanwhile. Zero: slowing is all.
   duration after = duration::zero();
-  /// Then it gets Close 1013, the other side 1001, and as long again to take what waits. False: observer::stalled
-  /// is told, and that is all.
+  /// Then it gets Close 1013, the other side 1001, and as long again to take what waits. False:
+  /// observer::stalled is told, and that is all.
   bool close = true;
 
   bool operator==(const slow_consumer&) const = default;
@@ -88,28 +92,28 @@ struct slow_consumer {
 
 /// How much of RFC 6455 section 5 the tunnel looks at.
 enum class frames {
-  off,      ///< bytes are opaque, nothing of ours goes between; unless a heartbeat or a limit needs their frames
+  off,  ///< bytes are opaque, nothing of ours goes between; unless a heartbeat or a limit needs their frames
   observe,  ///< headers are followed; the first illegal one makes that direction opaque for good
   enforce,  ///< the first illegal one ends the tunnel with Close 1002
 };
 
 /// Bounds. Zero is unlimited, unless said otherwise.
 struct limits {
-  std::uint64_t request_body = 1 << 20;   ///< announced or counted; 413. [client_max_body_size]
-  std::size_t early_bytes = 64 * 1024;    ///< after the request head and before the 101
-  std::uint64_t message = 0;              ///< a WebSocket message, as it is on the wire; Close 1009
-  std::uint64_t frame = 0;                ///< one frame's announced payload; Close 1009
+  std::uint64_t request_body = 1 << 20;  ///< announced or counted; 413. [client_max_body_size]
+  std::size_t early_bytes = 64 * 1024;   ///< after the request head and before the 101
+  std::uint64_t message = 0;             ///< a WebSocket message, as it is on the wire; Close 1009
+  std::uint64_t frame = 0;               ///< one frame's announced payload; Close 1009
 
   bool operator==(const limits&) const = default;
 };
 
 /// All that a tunnel is told when it begins.
 struct tunnel_policy {
-  wsproxy::timeouts timeouts{};            ///< when what does not happen ends it
-  wsproxy::heartbeat heartbeat{};          ///< pings of ours
+  wsproxy::timeouts timeouts{};                       ///< when what does not happen ends it
+  wsproxy::heartbeat heartbeat{};                     ///< pings of ours
   wsproxy::frames frames = wsproxy::frames::observe;  ///< how much is looked at
-  wsproxy::limits limits{};                ///< how much may pass
-  wsproxy::slow_consumer slow_consumer{};  ///< when a side that takes too little is given up
+  wsproxy::limits limits{};                           ///< how much may pass
+  wsproxy::slow_consumer slow_consumer{};             ///< when a side that takes too little is given up
 };
 
 /// When another backend is asked. [proxy_next_upstream and its family]
@@ -119,17 +123,17 @@ struct retry {
     error = 1u << 0,           ///< refused, reset, or closed before a head
     timeout = 1u << 1,         ///< connect or response timed out before a head
     invalid_header = 1u << 2,  ///< the answer is no response, or a 101 that fails its check
-    http_500 = 1u << 3,        ///< this status, and so on: the answer is not relayed if another backend is left
-    http_502 = 1u << 4,        ///< status 502
-    http_503 = 1u << 5,        ///< status 503
-    http_504 = 1u << 6,        ///< status 504
-    http_403 = 1u << 7,        ///< status 403
-    http_404 = 1u << 8,        ///< status 404
-    http_429 = 1u << 9,        ///< status 429
+    http_500 = 1u << 3,  ///< this status, and so on: the answer is not relayed if another backend is left
+    http_502 = 1u << 4,  ///< status 502
+    http_503 = 1u << 5,  ///< status 503
+    http_504 = 1u << 6,  ///< status 504
+    http_403 = 1u << 7,  ///< status 403
+    http_404 = 1u << 8,  ///< status 404
+    http_429 = 1u << 9,  ///< status 429
     non_idempotent = 1u << 10,  ///< also POST, LOCK and PATCH once their request was sent
   };
-  unsigned on = error | timeout;    ///< bits of `condition`; zero: one attempt and no more
-  unsigned tries = 0;               ///< attempts at most; zero: as many as there are backends
+  unsigned on = error | timeout;       ///< bits of `condition`; zero: one attempt and no more
+  unsigned tries = 0;                  ///< attempts at most; zero: as many as there are backends
   duration within = duration::zero();  ///< no new attempt later than this after the first
 
   bool operator==(const retry&) const = default;

@@ -28,12 +28,8 @@ using stream_endpoint = asio::generic::stream_protocol::endpoint;
 #ifdef __linux__
 using relay_socket = edge_socket;
 using relay_dialer = edge_dialer;
-std::error_code take(edge_socket& into, int number, int) {
-  return into.assign(number);
-}
-void give_up(edge_socket& from) {
-  from.release();
-}
+std::error_code take(edge_socket& into, int number, int) { return into.assign(number); }
+void give_up(edge_socket& from) { from.release(); }
 #else
 using relay_socket = upstream_socket;
 using relay_dialer = socket_dialer;
@@ -58,12 +54,10 @@ class client_socket {
   std::error_code assign(int number, int family) { return take(socket_, number, family); }
 
   asio::any_io_executor get_executor() { return socket_.get_executor(); }
-  template <class Handler>
-  void async_wait_read(Handler handler) {
+  template <class Handler> void async_wait_read(Handler handler) {
     traits::async_wait_read(socket_, std::move(handler));
   }
-  template <class Handler>
-  void async_wait_write(Handler handler) {
+  template <class Handler> void async_wait_write(Handler handler) {
     traits::async_wait_write(socket_, std::move(handler));
   }
   std::size_t try_read(std::span<char> into, std::error_code& ec) {
@@ -75,10 +69,8 @@ class client_socket {
   void shutdown_send(std::error_code& ec) { traits::shutdown_send(socket_, ec); }
   void cancel() { traits::cancel(socket_); }
   void close() {
-    if (lent_)
-      give_up(socket_);
-    else
-      traits::close(socket_);
+    if (lent_) give_up(socket_);
+    else traits::close(socket_);
   }
 
  private:
@@ -124,16 +116,11 @@ class connection final : public job {
       return report(std::move(*failed));
     }
     auto* const ready = std::get_if<tunnel_task>(&task_);
-    if (ready != nullptr && stopped())
-      report(behind_the_101(turned_away()));
-    else if (ready != nullptr)
-      relay(std::move(*ready));  // and is drained at once, if all are
-    else if (closing())
-      finish(turned_away());
-    else if (auto* unread = std::get_if<unread_task>(&task_))
-      read(std::move(*unread));
-    else
-      forward(std::move(std::get<exchange_task>(task_)));
+    if (ready != nullptr && stopped()) report(behind_the_101(turned_away()));
+    else if (ready != nullptr) relay(std::move(*ready));  // and is drained at once, if all are
+    else if (closing()) finish(turned_away());
+    else if (auto* unread = std::get_if<unread_task>(&task_)) read(std::move(*unread));
+    else forward(std::move(std::get<exchange_task>(task_)));
   }
 
   /// The result if it cannot be had.
@@ -145,8 +132,7 @@ class connection final : public job {
     int status = 0;  // there is nobody to answer
     if (::getsockname(client_.number(), reinterpret_cast<sockaddr*>(&own), &size) != 0)
       error.assign(errno, std::system_category());
-    else if ((error = socket_->assign(client_.number(), own.ss_family)))
-      status = 503;
+    else if ((error = socket_->assign(client_.number(), own.ss_family))) status = 503;
     if (!error) return std::nullopt;
     auto failed = ended_here(error, end_cause::failed, status);
     return std::holds_alternative<tunnel_task>(task_) ? behind_the_101(std::move(failed)) : failed;
@@ -188,10 +174,8 @@ class connection final : public job {
                              : gone ? end_cause::closed
                                     : end_cause::refused,
                              gone ? 0 : status_for(error));
-    if (error == errc::cancelled)
-      result.cause = end_cause::aborted;
-    else if (!fired)
-      result.who = side::downstream;
+    if (error == errc::cancelled) result.cause = end_cause::aborted;
+    else if (!fired) result.who = side::downstream;
     result.leftover = std::move(early);
     return result;
   }
@@ -220,8 +204,7 @@ class connection final : public job {
     if (what.client.empty()) what.client = ask(::getpeername);
     if (what.local.empty()) what.local = ask(::getsockname);
   }
-  template <class Question>
-  std::string ask(Question question) const {
+  template <class Question> std::string ask(Question question) const {
     stream_endpoint at;
     socklen_t size = static_cast<socklen_t>(at.capacity());
     if (question(client_.number(), static_cast<sockaddr*>(at.data()), &size) != 0) return {};
@@ -351,9 +334,7 @@ ready_tunnel::~ready_tunnel() {
   // The connection to the backend belongs to its worker's thread.
   if (state_) state_->state->where->post([up = std::move(state_->up)] {});
 }
-const response_head& ready_tunnel::response() const noexcept {
-  return state_->response;
-}
+const response_head& ready_tunnel::response() const noexcept { return state_->response; }
 std::shared_ptr<const wsproxy::backend> ready_tunnel::backend() const noexcept {
   return state_->up.backend();
 }

@@ -1,13 +1,13 @@
 #include <wsproxy/gateway/gateway.hpp>
 
+#include <sys/socket.h>
+#include <unistd.h>
 #include <algorithm>
 #include <atomic>
 #include <deque>
 #include <exception>
 #include <optional>
 #include <stdexcept>
-#include <sys/socket.h>
-#include <unistd.h>
 #include <unordered_map>
 #include <vector>
 
@@ -52,7 +52,8 @@ respond plain_answer(int status, const std::error_code& why) {
 /// Counts the tunnels, and the handshakes that may become one. On the gateway's executor.
 class tunnel_limits {
  public:
-  tunnel_limits(std::size_t most, std::size_t most_per_client) : most_(most), most_per_client_(most_per_client) {}
+  tunnel_limits(std::size_t most, std::size_t most_per_client)
+      : most_(most), most_per_client_(most_per_client) {}
 
   bool set() const noexcept { return most_ != 0 || most_per_client_ != 0; }
   /// False if one limit is reached; else it counts until leave().
@@ -180,10 +181,13 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   void read() {
     const auto& by = received();
     reading_ = true;
-    read_head_options how{.limits = by.request_head, .head = by.timeouts.client_head,
+    read_head_options how{.limits = by.request_head,
+                          .head = by.timeouts.client_head,
                           .first_byte = request_ != 0 && early_.empty() ? keep_alive_ : duration::zero()};
     async_read_head(socket_, std::exchange(early_, {}), how,
-                    stoppable([self = shared_from_this()](read_head_result result) { self->on_head(std::move(result)); }));
+                    stoppable([self = shared_from_this()](read_head_result result) {
+                      self->on_head(std::move(result));
+                    }));
   }
 
   /// Nothing of a request has come, or no answer has begun: it may be closed without a loss.
@@ -208,7 +212,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     return head_ ? *head_ : none;
   }
   inbound seen() const noexcept {
-    return {head(), client_.host, client_.port, local_->host, local_->port, listener_, number_, request_, user_.get()};
+    return {head(),    client_.host, client_.port, local_->host, local_->port,
+            listener_, number_,      request_,     user_.get()};
   }
 
   void on_head(read_head_result result) {
@@ -233,7 +238,8 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   // Nobody is there to be told, or nobody is used to be told.
   bool is_silent(const std::error_code& error) const {
     if (error == errc::client_head_timeout) return !server_->options.answer_head_timeout;
-    return error.category() != category() || error == errc::keep_alive_timeout || error == errc::downstream_closed;
+    return error.category() != category() || error == errc::keep_alive_timeout ||
+           error == errc::downstream_closed;
   }
 
   void decide(const inbound& request) {
@@ -265,9 +271,12 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
     keep_alive_ = times_of(to.how).keep_alive;
     if (!enter(to)) {
       ++server_->over_limit;
-      forward_result result{.error = errc::tunnel_limit, .who = side::local, .cause = end_cause::refused,
+      forward_result result{.error = errc::tunnel_limit,
+                            .who = side::local,
+                            .cause = end_cause::refused,
                             .status = status_for(errc::tunnel_limit)};
-      result.keep_alive = early_.empty() && client_keeps_alive();  // else they are frames for a tunnel that there is not
+      result.keep_alive =
+          early_.empty() && client_keeps_alive();  // else they are frames for a tunnel that there is not
       tell("pass::on_end", to.on_end, result);
       return on_forwarded(std::move(result));
     }
@@ -280,15 +289,17 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
                   .sessions = server_->sessions,
                   .user = user_ = std::move(to.user),
                   .close = to.close};
-    what.on_established = [self = weak_from_this(), next = std::move(to.on_established)](session_handle session) {
+    what.on_established = [self = weak_from_this(),
+                           next = std::move(to.on_established)](session_handle session) {
       if (auto alive = self.lock()) alive->on_established(session);
       if (next) next(session);
     };
-    async_forward(socket_, std::move(to.to), std::move(what), backend_dialer{},
-                  stoppable([self = shared_from_this(), on_end = std::move(to.on_end)](forward_result result) {
-                    self->tell("pass::on_end", on_end, result);
-                    self->on_forwarded(std::move(result));
-                  }));
+    async_forward(
+        socket_, std::move(to.to), std::move(what), backend_dialer{},
+        stoppable([self = shared_from_this(), on_end = std::move(to.on_end)](forward_result result) {
+          self->tell("pass::on_end", on_end, result);
+          self->on_forwarded(std::move(result));
+        }));
   }
 
   void on_established(const session_handle& session) {
@@ -412,15 +423,16 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   // The connection goes on whatever the host's function does.
   template <class F, class... Args> void tell(const char* name, const F& f, const Args&... args) const {
     if (f) try {
-      f(args...);
-    } catch (...) {
-      if (server_->options.on_warning) server_->options.on_warning(std::string(name) + " has thrown an exception");
-    }
+        f(args...);
+      } catch (...) {
+        if (server_->options.on_warning)
+          server_->options.on_warning(std::string(name) + " has thrown an exception");
+      }
   }
 
   const std::shared_ptr<state> server_;
-  connection* next_ = nullptr;       // in the server's list
-  connection** before_ = nullptr;    // what points here; null: it is in no list
+  connection* next_ = nullptr;     // in the server's list
+  connection** before_ = nullptr;  // what points here; null: it is in no list
   client_socket socket_;
   const detail::address_text client_;
   const std::shared_ptr<const detail::address_text> local_;  // one for all where the listener says it
@@ -430,7 +442,7 @@ class gateway::state::connection : public std::enable_shared_from_this<connectio
   duration keep_alive_{};  // after the present request
   std::shared_ptr<void> user_;
   std::unique_ptr<request_head> head_;  // while somebody may ask for it
-  std::string early_;  // behind the head: of the present request, then of the next one
+  std::string early_;                   // behind the head: of the present request, then of the next one
   asio::cancellation_signal stop_;
   bool reading_ = false;
   bool body_read_ = false;
@@ -446,18 +458,20 @@ std::string gateway::state::begin(detail::listener opened) {
   const auto at = detail::text_of(listeners_[index].at);
   accept_when_ready(listeners_[index], index);
   if (at.host == "unix:") return at.host + listeners_[index].unlink;
-  return (at.host.find(':') != std::string::npos ? "[" + at.host + "]" : at.host) + ":" + std::to_string(at.port);
+  return (at.host.find(':') != std::string::npos ? "[" + at.host + "]" : at.host) + ":" +
+         std::to_string(at.port);
 }
 
 void gateway::state::accept_when_ready(detail::listener& from, std::size_t index) {
   if (paused_ || waiting_[index] || !from.socket.is_open()) return;
   waiting_[index] = true;
-  stream_traits<client_socket>::async_wait_read(from.socket, [weak = weak_from_this(), &from, index](std::error_code error) {
-    auto self = weak.lock();
-    if (!self) return;
-    self->waiting_[index] = false;
-    if (!error) self->accept_some(from, index);
-  });
+  stream_traits<client_socket>::async_wait_read(
+      from.socket, [weak = weak_from_this(), &from, index](std::error_code error) {
+        auto self = weak.lock();
+        if (!self) return;
+        self->waiting_[index] = false;
+        if (!error) self->accept_some(from, index);
+      });
 }
 
 void gateway::state::accept_some(detail::listener& from, std::size_t index) {
@@ -471,14 +485,14 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
       take(from, index, descriptor, peer);
       continue;
     }
-    if (error == std::errc::operation_would_block || error == std::errc::resource_unavailable_try_again) break;
+    if (error == std::errc::operation_would_block || error == std::errc::resource_unavailable_try_again)
+      break;
     return pause("cannot accept: " + error.message());
   }
   accept_when_ready(from, index);
 }
 
-void gateway::state::take(detail::listener& from, std::size_t index, int descriptor,
-                          const endpoint& peer) {
+void gateway::state::take(detail::listener& from, std::size_t index, int descriptor, const endpoint& peer) {
   const int on = 1;
   if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::optional<client_socket> socket;
@@ -575,7 +589,8 @@ void gateway::state::drain(drain_options how, std::function<void()> done) {
   check_done();
 }
 
-// The tunnels that are to go in the same way share a window, which ends early enough for the last to be answered.
+// The tunnels that are to go in the same way share a window, which ends early enough for the last to be
+// answered.
 void gateway::state::drain_sessions() const {
   std::vector<drain_options> ways;
   sessions.for_each([&](const session_handle& each) {
@@ -589,9 +604,9 @@ void gateway::state::drain_sessions() const {
     if (drain_how_.deadline > duration::zero())
       fitted.spread = std::min(how.spread, std::max(drain_how_.deadline - wait, duration::zero()));
     if (fitted.spread != how.spread && options.on_warning)
-      options.on_warning("tunnels are drained within " + std::to_string(fitted.spread.count()) + " ms instead of " +
-                         std::to_string(how.spread.count()) + " ms: with " + std::to_string(wait.count()) +
-                         " ms to answer the last Close, all must be over in " +
+      options.on_warning("tunnels are drained within " + std::to_string(fitted.spread.count()) +
+                         " ms instead of " + std::to_string(how.spread.count()) + " ms: with " +
+                         std::to_string(wait.count()) + " ms to answer the last Close, all must be over in " +
                          std::to_string(drain_how_.deadline.count()) + " ms");
     sessions.drain_if([&](const session_handle& each) { return drain_of(each) == how; }, fitted);
   }
@@ -615,18 +630,20 @@ void gateway::state::check_done() {
 gateway::gateway(asio::any_io_executor executor, selector select, gateway_options options) {
   validate(options.timeouts);
   state_ = std::make_shared<state>(std::move(executor), std::move(select), std::move(options));
-  owner_ = std::shared_ptr<void>(state_.get(), [state = state_](void*) {
-    asio::dispatch(state->executor, [state] { state->stop(); });
-  });
+  owner_ = std::shared_ptr<void>(
+      state_.get(), [state = state_](void*) { asio::dispatch(state->executor, [state] { state->stop(); }); });
 }
 
 gateway::~gateway() = default;
 
-std::string gateway::listen(std::string_view at, const listen_options& options) { return state_->listen(at, options); }
+std::string gateway::listen(std::string_view at, const listen_options& options) {
+  return state_->listen(at, options);
+}
 void gateway::listen_on(int descriptor) { state_->listen_on(descriptor); }
 
 void gateway::drain(const drain_options& options, std::function<void()> done) {
-  asio::dispatch(state_->executor, [state = state_, options, done = std::move(done)] { state->drain(options, done); });
+  asio::dispatch(state_->executor,
+                 [state = state_, options, done = std::move(done)] { state->drain(options, done); });
 }
 void gateway::stop() {
   asio::dispatch(state_->executor, [state = state_] { state->stop(); });
@@ -635,8 +652,8 @@ void gateway::stop() {
 session_registry gateway::sessions() const { return state_->sessions; }
 
 gateway_stats gateway::stats() const {
-  return {state_->open, state_->sessions.count(), state_->accepted, state_->requests, state_->refused,
-          state_->over_limit};
+  return {state_->open,     state_->sessions.count(), state_->accepted,
+          state_->requests, state_->refused,          state_->over_limit};
 }
 
 }  // namespace wsproxy

@@ -1,16 +1,16 @@
 #include "listener.hpp"
 
 #include <arpa/inet.h>
-#include <array>
-#include <bit>
-#include <cerrno>
-#include <charconv>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <charconv>
 
 #include <stdexcept>
 
@@ -49,7 +49,8 @@ address_text text_of(const generic::endpoint& endpoint) {
 namespace {
 
 [[noreturn]] void fail(std::string_view at, std::error_code error, const std::string& why = {}) {
-  throw std::system_error(error, "cannot listen on " + std::string(at) + (why.empty() ? "" : " (" + why + ")"));
+  throw std::system_error(error,
+                          "cannot listen on " + std::string(at) + (why.empty() ? "" : " (" + why + ")"));
 }
 
 address parse(std::string_view text) {
@@ -116,14 +117,15 @@ class owned {
 generic::endpoint bound_to(int descriptor, std::error_code& error) {
   sockaddr_storage at{};
   socklen_t size = sizeof at;
-  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&at), &size) != 0) error.assign(errno, std::system_category());
+  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&at), &size) != 0)
+    error.assign(errno, std::system_category());
   return error ? generic::endpoint() : generic::endpoint(&at, size);
 }
 
 }  // namespace
 
-listener open_listener(const asio::any_io_executor& executor, std::string_view text, int backlog, bool reuse_port,
-                       bool ipv6_only) {
+listener open_listener(const asio::any_io_executor& executor, std::string_view text, int backlog,
+                       bool reuse_port, bool ipv6_only) {
   const auto at = parse(text);
   const auto wanted = endpoint_of(text, at);
   const bool is_unix = at.kind == address::family::unix_socket;
@@ -142,7 +144,8 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
     if (reuse_port) set(SOL_SOCKET, SO_REUSEPORT, 1);
     if (wanted.protocol().family() == AF_INET6) set(IPPROTO_IPV6, IPV6_V6ONLY, ipv6_only);
   }
-  check(::bind(socket.number, static_cast<const sockaddr*>(wanted.data()), static_cast<socklen_t>(wanted.size())));
+  check(::bind(socket.number, static_cast<const sockaddr*>(wanted.data()),
+               static_cast<socklen_t>(wanted.size())));
   check(::listen(socket.number, backlog));
   std::error_code error;
   const auto bound = bound_to(socket.number, error);
@@ -156,7 +159,8 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
 listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   std::error_code error;
   const auto at = bound_to(descriptor, error);
-  if (error) throw std::system_error(error, "not a listening socket: descriptor " + std::to_string(descriptor));
+  if (error)
+    throw std::system_error(error, "not a listening socket: descriptor " + std::to_string(descriptor));
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0)
     throw std::system_error(errno, std::system_category(), "descriptor " + std::to_string(descriptor));

@@ -25,8 +25,8 @@ using gateway_socket = edge_socket;
 using gateway_socket = upstream_socket;
 #endif
 /// Takes over a descriptor. Throws std::system_error; then it is still the caller's.
-gateway_socket make_socket(const asio::any_io_executor& executor, const asio::generic::stream_protocol& protocol,
-                           int descriptor);
+gateway_socket make_socket(const asio::any_io_executor& executor,
+                           const asio::generic::stream_protocol& protocol, int descriptor);
 
 /// An address as text, split where a port is.
 struct address_text {
@@ -40,12 +40,12 @@ struct listener {
   gateway_socket socket;
   asio::generic::stream_protocol::endpoint at;
   std::shared_ptr<const address_text> local{};  // of its connections; null where each must be asked
-  std::string unlink{};   // a Unix socket's path, to be removed at the end
+  std::string unlink{};                         // a Unix socket's path, to be removed at the end
 };
 
 /// Opens "HOST:PORT", "[IPV6]:PORT", "unix:PATH". Throws std::system_error naming the text.
-listener open_listener(const asio::any_io_executor& executor, std::string_view at, int backlog, bool reuse_port,
-                       bool ipv6_only);
+listener open_listener(const asio::any_io_executor& executor, std::string_view at, int backlog,
+                       bool reuse_port, bool ipv6_only);
 /// Takes over a listening descriptor. Throws std::system_error; then it is still the caller's.
 listener adopt_listener(const asio::any_io_executor& executor, int descriptor);
 
@@ -53,6 +53,7 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor);
 std::shared_ptr<const address_text> local_text(const listener& from, int descriptor);
 
 /// Accepts one connection without blocking. -1 and errno's code if there is none.
-int accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer, std::error_code& error) noexcept;
+int accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer,
+               std::error_code& error) noexcept;
 
 }  // namespace wsproxy::detail

@@ -85,9 +85,7 @@ worker_pool::~worker_pool() {
   for (const auto& each : state_->workers) each->end();
 }
 
-unsigned worker_pool::threads() const noexcept {
-  return static_cast<unsigned>(state_->workers.size());
-}
+unsigned worker_pool::threads() const noexcept { return static_cast<unsigned>(state_->workers.size()); }
 
 std::size_t worker_pool::live() const noexcept {
   const std::lock_guard lock(state_->mutex);

@@ -43,8 +43,7 @@ class worker {
     thread_ = std::thread([this] { context_->run(); });
   }
   /// Runs `f` on the thread; drops it once the thread is gone.
-  template <class F>
-  void post(F f) {
+  template <class F> void post(F f) {
     const std::lock_guard lock(mutex_);
     if (context_) asio::post(*context_, std::move(f));
   }
@@ -125,13 +124,11 @@ class job : public std::enable_shared_from_this<job> {
  protected:
   virtual void begin() = 0;
 
-  template <class Handler>
-  auto stoppable(Handler handler) {
+  template <class Handler> auto stoppable(Handler handler) {
     return asio::bind_cancellation_slot(stop_.slot(), std::move(handler));
   }
   /// The callback's turn.
-  template <class Callback>
-  void leave(Callback callback) {
+  template <class Callback> void leave(Callback callback) {
     state_->where->jobs.erase(this);
     callback();
     pool_.done(*state_->where);

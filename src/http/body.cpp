@@ -78,14 +78,10 @@ int hex_value(char c) noexcept {
 body_framing request_framing(const request_head& head, std::error_code& error) {
   const auto found = declared_by(head.fields);
   error.clear();
-  if (found.coding && head.version == http_version::http_1_0)
-    error = errc::coding_in_http_1_0;
-  else if (found.coding && found.lengths != 0)
-    error = errc::length_with_coding;
-  else if (found.coding && !found.chunked)
-    error = found.ends ? errc::unknown_coding : errc::chunked_not_last;
-  else if (found.lengths != 0 && !found.length)
-    error = errc::bad_content_length;
+  if (found.coding && head.version == http_version::http_1_0) error = errc::coding_in_http_1_0;
+  else if (found.coding && found.lengths != 0) error = errc::length_with_coding;
+  else if (found.coding && !found.chunked) error = found.ends ? errc::unknown_coding : errc::chunked_not_last;
+  else if (found.lengths != 0 && !found.length) error = errc::bad_content_length;
   if (error) return {};
   if (found.chunked) return {body_framing::kind::chunked};
   if (found.length) return {body_framing::kind::length, *found.length};
@@ -184,14 +180,10 @@ bool body_reader::take_size(char c) {
     digits_ = true;
     return true;
   }
-  if (c == '\r')
-    at_ = at::size_lf;
-  else if (c == ';')
-    at_ = at::extension;  // extensions are skipped (section 7.1.1)
-  else if (c == ' ' || c == '\t')
-    at_ = at::space;  // before an extension, or in vain
-  else
-    return false;
+  if (c == '\r') at_ = at::size_lf;
+  else if (c == ';') at_ = at::extension;           // extensions are skipped (section 7.1.1)
+  else if (c == ' ' || c == '\t') at_ = at::space;  // before an extension, or in vain
+  else return false;
   return digits_;
 }
 

@@ -36,12 +36,8 @@ inline constexpr auto table = [] {
   return sets;
 }();
 
-constexpr unsigned char sets_of(char c) noexcept {
-  return table[static_cast<unsigned char>(c)];
-}
-constexpr bool is(char c, set kind) noexcept {
-  return (sets_of(c) & kind) != 0;
-}
+constexpr unsigned char sets_of(char c) noexcept { return table[static_cast<unsigned char>(c)]; }
+constexpr bool is(char c, set kind) noexcept { return (sets_of(c) & kind) != 0; }
 
 /// Whether it stands in the field names that nginx keeps. [ignore_invalid_headers, underscores_in_headers]
 constexpr bool is_usual(char c, bool underscores) noexcept {
@@ -54,8 +50,6 @@ constexpr std::size_t skip(std::string_view bytes, std::size_t from, set kind) n
   return from;
 }
 
-constexpr char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
+constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 }  // namespace wsproxy::characters

@@ -95,8 +95,7 @@ struct head_parser::impl {
   }
 
   // A callback. It only notes a position: an exception must not pass through C.
-  template <piece impl::*Where>
-  static int note(llhttp_t* parser, const char* at, std::size_t size) noexcept {
+  template <piece impl::*Where> static int note(llhttp_t* parser, const char* at, std::size_t size) noexcept {
     (static_cast<impl*>(parser->data)->*Where).extend(at, size);
     return 0;
   }
@@ -371,18 +370,10 @@ head_parser::head_parser(head_parser&&) noexcept = default;
 head_parser& head_parser::operator=(head_parser&&) noexcept = default;
 head_parser::~head_parser() = default;
 
-head_parser::outcome head_parser::feed(std::string_view bytes) {
-  return impl_->feed(bytes);
-}
-bool head_parser::begun() const noexcept {
-  return impl_->begun();
-}
-request_head head_parser::take_request() {
-  return impl_->take_request();
-}
-response_head head_parser::take_response() {
-  return impl_->take_response();
-}
+head_parser::outcome head_parser::feed(std::string_view bytes) { return impl_->feed(bytes); }
+bool head_parser::begun() const noexcept { return impl_->begun(); }
+request_head head_parser::take_request() { return impl_->take_request(); }
+response_head head_parser::take_response() { return impl_->take_response(); }
 
 namespace {
 

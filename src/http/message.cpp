@@ -28,9 +28,7 @@ std::size_t bytes_of(const fields& lines) noexcept {
   return bytes;
 }
 
-bool has_no_content(int status) noexcept {
-  return status < 200 || status == 204 || status == 304;
-}
+bool has_no_content(int status) noexcept { return status < 200 || status == 204 || status == 304; }
 
 }  // namespace
 

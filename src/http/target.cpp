@@ -7,9 +7,7 @@
 namespace wsproxy {
 namespace {
 
-bool is_digit(char c) noexcept {
-  return c >= '0' && c <= '9';
-}
+bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
 bool is_letter(char c) noexcept {
   const char small = characters::lower(c);
@@ -23,9 +21,7 @@ bool is_reg_name_character(char c) noexcept {
 }
 
 // The characters of an IP-literal; their order is left to whoever resolves it.
-bool is_literal_character(char c) noexcept {
-  return is_letter(c) || is_digit(c) || c == ':' || c == '.';
-}
+bool is_literal_character(char c) noexcept { return is_letter(c) || is_digit(c) || c == ':' || c == '.'; }
 
 std::size_t host_size(std::string_view authority) noexcept {
   if (!authority.empty() && authority.front() == '[') {

@@ -97,12 +97,13 @@ using addresses = std::vector<asio::ip::address>;
 lookup system_lookup(const asio::any_io_executor& executor) {
   using resolver = asio::ip::tcp::resolver;
   return [asking = std::make_shared<resolver>(executor)](const std::string& host, auto done) {
-    asking->async_resolve(host, std::string(), resolver::address_configured,
-                          [done = std::move(done)](std::error_code error, const resolver::results_type& found) {
-                            addresses all;
-                            for (const auto& each : found) all.push_back(each.endpoint().address());
-                            done(error, std::move(all));
-                          });
+    asking->async_resolve(
+        host, std::string(), resolver::address_configured,
+        [done = std::move(done)](std::error_code error, const resolver::results_type& found) {
+          addresses all;
+          for (const auto& each : found) all.push_back(each.endpoint().address());
+          done(error, std::move(all));
+        });
   };
 }
 
@@ -136,7 +137,7 @@ class resolving::state final : public detail::wakeable {
  private:
   struct entry {
     backend_options options;
-    addresses known{};   // the last good answer, sorted
+    addresses known{};  // the last good answer, sorted
     time_point due{};
     bool asking = false;
     bool is_name() const noexcept { return options.at.kind == address::family::name; }
@@ -156,13 +157,13 @@ class resolving::state final : public detail::wakeable {
 
   void ask(std::size_t index) {
     entries_[index].asking = true;
-    lookup_(entries_[index].options.at.host,
-            [weak = std::weak_ptr<state>(self()), on = strand(), index](std::error_code error, addresses found) {
-              if (weak.expired()) return;
-              asio::dispatch(on, [weak, index, error, found = std::move(found)]() mutable {
-                if (const auto alive = weak.lock()) alive->on_answer(index, error, std::move(found));
-              });
-            });
+    lookup_(entries_[index].options.at.host, [weak = std::weak_ptr<state>(self()), on = strand(), index](
+                                                 std::error_code error, addresses found) {
+      if (weak.expired()) return;
+      asio::dispatch(on, [weak, index, error, found = std::move(found)]() mutable {
+        if (const auto alive = weak.lock()) alive->on_answer(index, error, std::move(found));
+      });
+    });
   }
 
   void on_answer(std::size_t index, std::error_code error, addresses found) {
@@ -173,7 +174,8 @@ class resolving::state final : public detail::wakeable {
     wake_at(which.due);
     std::erase_if(found, [this](const auto& each) { return each.is_v6() ? !options_.ipv6 : !options_.ipv4; });
     if (error || found.empty()) {
-      if (to_.failed) to_.failed(which.options.at.host + ": " + (error ? error.message() : "it has no address"));
+      if (to_.failed)
+        to_.failed(which.options.at.host + ": " + (error ? error.message() : "it has no address"));
       return;
     }
     // Name servers change the order from answer to answer, which is no change.
@@ -202,7 +204,8 @@ class resolving::state final : public detail::wakeable {
   sink to_;
 };
 
-resolving::resolving(asio::any_io_executor executor, std::vector<backend_options> names, resolving_options options) {
+resolving::resolving(asio::any_io_executor executor, std::vector<backend_options> names,
+                     resolving_options options) {
   if (options.interval <= duration::zero())
     throw std::invalid_argument("resolving_options::interval must be above zero");
   if (options.interval > longest_time)

@@ -23,7 +23,8 @@ namespace detail {
 class task_list {
  public:
   task_list() = default;
-  task_list(task_list&& from) noexcept : first_(std::exchange(from.first_, nullptr)), last_(std::exchange(from.last_, nullptr)) {}
+  task_list(task_list&& from) noexcept
+      : first_(std::exchange(from.first_, nullptr)), last_(std::exchange(from.last_, nullptr)) {}
   task_list& operator=(task_list&&) = delete;
 
   bool empty() const noexcept { return first_ == nullptr; }
@@ -98,8 +99,8 @@ struct edge_queue {
     if (all) drop_all();
   }
 
-  const int bell;                     // an eventfd
-  std::atomic<bool> rung{false};      // since the last gather()
+  const int bell;                 // an eventfd
+  std::atomic<bool> rung{false};  // since the last gather()
   std::atomic<bool> stopped{false};
   std::atomic<std::int64_t> work{0};  // executors that keep run() going
   task_list here;                     // of the running thread alone
@@ -129,7 +130,8 @@ class running_mark {
 /// For epoll_wait: never too early.
 int milliseconds_until(time_point at) noexcept {
   if (at == time_point::max()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(at - std::chrono::steady_clock::now()).count();
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(at - std::chrono::steady_clock::now()).count();
   return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
 }
 

@@ -1,6 +1,6 @@
-// The epoll set behind the edge_sockets of one executor. An edge_context has one for all, and waits for it itself; in
-// any other context it is one more descriptor of Asio's, and each strand, which may be on a thread of its own, has its
-// own. Private.
+// The epoll set behind the edge_sockets of one executor. An edge_context has one for all, and waits for it
+// itself; in any other context it is one more descriptor of Asio's, and each strand, which may be on a thread
+// of its own, has its own. Private.
 #pragma once
 
 #include <array>
@@ -42,18 +42,16 @@ inline bool is_contexts_own(const asio::any_io_executor& executor) noexcept {
 /// A socket's place in the epoll set. What it can do is remembered until a read or a write says otherwise.
 struct edge_state {
   edge_state(std::shared_ptr<const asio::any_io_executor> on, std::shared_ptr<edge_loop> in) noexcept
-      : executor(std::move(on)),
-        loop(std::move(in)),
-        direct(is_contexts_own(*executor)) {}
+      : executor(std::move(on)), loop(std::move(in)), direct(is_contexts_own(*executor)) {}
 
   std::shared_ptr<const asio::any_io_executor> executor;  // one for many sockets
-  std::shared_ptr<edge_loop> loop;  // null once the context is gone
-  int descriptor = -1;    // closed
+  std::shared_ptr<edge_loop> loop;                        // null once the context is gone
+  int descriptor = -1;                                    // closed
   std::uint32_t turn = 0;  // of the descriptor's number: which of all that bear it in turn this is
-  bool direct;            // its executor is the context's own: a handler may run where the event is taken
-  bool readable = false;  // as the last event, read or write has shown
+  bool direct;             // its executor is the context's own: a handler may run where the event is taken
+  bool readable = false;   // as the last event, read or write has shown
   bool writable = false;
-  bool ended = false;     // FIN, reset or error has been seen: reading will not block again
+  bool ended = false;  // FIN, reset or error has been seen: reading will not block again
   waiter reader, writer;
   edge_state* next = nullptr;
   edge_state* previous = nullptr;
@@ -87,7 +85,8 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
   bool serves(const asio::any_io_executor& executor) const { return shared_ && *shared_ == executor; }
   /// One copy for all that have the same.
   std::shared_ptr<const asio::any_io_executor> share(asio::any_io_executor executor) {
-    if (!shared_ || *shared_ != executor) shared_ = std::make_shared<const asio::any_io_executor>(std::move(executor));
+    if (!shared_ || *shared_ != executor)
+      shared_ = std::make_shared<const asio::any_io_executor>(std::move(executor));
     return shared_;
   }
 
@@ -110,7 +109,8 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     add(s.descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, std::uint64_t{s.turn} << 32 | number);
     open_[number] = &s;
   }
-  /// It is going to be closed: the kernel takes it out of the set, at the latest when all copies of it are closed.
+  /// It is going to be closed: the kernel takes it out of the set, at the latest when all copies of it are
+  /// closed.
   void remove(edge_state& s) noexcept { open_[static_cast<std::size_t>(s.descriptor)] = nullptr; }
   /// It goes on without us.
   void take_out(edge_state& s) noexcept {
@@ -125,11 +125,12 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     if (dispatching_ || !watched_) return;
     if (waiting_ > 0 && !watching_) {
       watching_ = true;
-      watched_->async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](std::error_code ec) {
-        self->watching_ = false;
-        if (!ec) self->take_all();
-        self->watch();
-      });
+      watched_->async_wait(asio::posix::stream_descriptor::wait_read,
+                           [self = shared_from_this()](std::error_code ec) {
+                             self->watching_ = false;
+                             if (!ec) self->take_all();
+                             self->watch();
+                           });
     } else if (waiting_ == 0 && watching_) {
       watched_->cancel();  // a pending wait would keep the context running for nothing
     }
@@ -198,7 +199,8 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     std::array<epoll_event, most_events> events;
     const int count = ::epoll_wait(set_, events.data(), most_events, timeout);
     dispatching_ = true;
-    for (int i = 0; i < count; ++i) tell(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
+    for (int i = 0; i < count; ++i)
+      tell(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
     dispatching_ = false;
     return count;
   }
@@ -222,10 +224,11 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
   void call(edge_state& s, waiter& which) {
     --waiting_;
     if (s.direct) try {
-      return which({});
-    } catch (...) {  // out of the context's run(), as from any handler; the other events go on
-      return asio::post(*s.executor, [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
-    }
+        return which({});
+      } catch (...) {  // out of the context's run(), as from any handler; the other events go on
+        return asio::post(*s.executor,
+                          [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
+      }
     asio::post(*s.executor, [handler = std::move(which)]() mutable { handler({}); });
   }
 
@@ -256,11 +259,13 @@ class edge_loops final : public asio::execution_context::service {
   }
   /// A new state on this executor. From any thread.
   std::unique_ptr<edge_state, edge_state_deleter> make_state(asio::any_io_executor executor) {
-    executor = asio::prefer(executor, asio::execution::outstanding_work.untracked);  // the copy outlives its socket
+    executor =
+        asio::prefer(executor, asio::execution::outstanding_work.untracked);  // the copy outlives its socket
     const std::lock_guard lock(mutex_);
     auto loop = only_ ? only_ : loop_of(executor);
     auto shared = loop->share(std::move(executor));
-    return std::unique_ptr<edge_state, edge_state_deleter>(new edge_state(std::move(shared), std::move(loop)));
+    return std::unique_ptr<edge_state, edge_state_deleter>(
+        new edge_state(std::move(shared), std::move(loop)));
   }
 
  private:
@@ -286,9 +291,9 @@ class edge_loops final : public asio::execution_context::service {
   }
 
   std::mutex mutex_;
-  std::shared_ptr<edge_loop> only_;                 // of an edge_context
-  std::shared_ptr<edge_loop> own_;                  // of the context's own executor
-  std::vector<std::weak_ptr<edge_loop>> others_;    // of strands, while they have sockets
+  std::shared_ptr<edge_loop> only_;               // of an edge_context
+  std::shared_ptr<edge_loop> own_;                // of the context's own executor
+  std::vector<std::weak_ptr<edge_loop>> others_;  // of strands, while they have sockets
 };
 
 }  // namespace wsproxy::detail

@@ -25,7 +25,8 @@ namespace {
 // A strand's own work must not delay everybody's timers: take what is beneath it.
 asio::any_io_executor beneath(const asio::any_io_executor& executor) {
   using context_executor = asio::io_context::executor_type;
-  if (auto* strand = detail::target_of<asio::strand<context_executor>>(executor)) return strand->get_inner_executor();
+  if (auto* strand = detail::target_of<asio::strand<context_executor>>(executor))
+    return strand->get_inner_executor();
   if (auto* strand = detail::target_of<asio::strand<asio::any_io_executor>>(executor))
     return strand->get_inner_executor();
   return executor;
@@ -76,7 +77,8 @@ class environment_service final : public asio::execution_context::service, publi
   void schedule() {
     if (!wake_ || queue_.earliest() >= waiting_for_) return;
     waiting_for_ = queue_.earliest();
-    // The wait that this replaces may be the context's only work, and end on its thread before the next begins.
+    // The wait that this replaces may be the context's only work, and end on its thread before the next
+    // begins.
     const auto work = asio::make_work_guard(wake_->get_executor());
     wake_->expires_at(waiting_for_);
     wake_->async_wait([this, at = waiting_for_](std::error_code ec) {
@@ -106,7 +108,8 @@ class environment_service final : public asio::execution_context::service, publi
 environment& environment_of(const asio::any_io_executor& executor) {
   auto& context = asio::query(executor, asio::execution::context);
 #ifdef __linux__
-  if (asio::has_service<detail::edge_environment>(context)) return asio::use_service<detail::edge_environment>(context);
+  if (asio::has_service<detail::edge_environment>(context))
+    return asio::use_service<detail::edge_environment>(context);
 #endif
   auto& service = asio::use_service<environment_service>(context);
   service.begin(executor);

@@ -23,14 +23,14 @@ std::string_view text(std::span<const char> bytes) { return {bytes.data(), bytes
 // The condition of `proxy_next_upstream` that a status belongs to; 0 for none.
 unsigned retry_condition(int status) noexcept {
   switch (status) {
-    case 500: return retry::http_500;
-    case 502: return retry::http_502;
-    case 503: return retry::http_503;
-    case 504: return retry::http_504;
-    case 403: return retry::http_403;
-    case 404: return retry::http_404;
-    case 429: return retry::http_429;
-    default: return 0;
+  case 500: return retry::http_500;
+  case 502: return retry::http_502;
+  case 503: return retry::http_503;
+  case 504: return retry::http_504;
+  case 403: return retry::http_403;
+  case 404: return retry::http_404;
+  case 429: return retry::http_429;
+  default: return 0;
   }
 }
 
@@ -76,13 +76,16 @@ void exchange_machine::start(std::uint32_t random, time_point now) {
   request_reader_ = body_reader(request_body_);
   if (kind_ == request_kind::plain)
     if (const auto bad = keep_for_attempts(std::exchange(what_.early, {}))) return refuse(bad);
-  if (stop_at_verdict_ && !request_complete()) return refuse(errc::upgrade_with_body);  // nobody would send it
-  expects_continue_ = !request_reader_.done() && what_.early.empty() && what_.head.version == http_version::http_1_1 &&
+  if (stop_at_verdict_ && !request_complete())
+    return refuse(errc::upgrade_with_body);  // nobody would send it
+  expects_continue_ = !request_reader_.done() && what_.early.empty() &&
+                      what_.head.version == http_version::http_1_1 &&
                       what_.head.fields.has_token("Expect", "100-continue");
   next_attempt(now);
 }
 
-// Of what was read before a backend listens, the body's part goes up with every attempt, and the rest is left over.
+// Of what was read before a backend listens, the body's part goes up with every attempt, and the rest is left
+// over.
 std::error_code exchange_machine::keep_for_attempts(std::string_view in) {
   std::string_view rest = in;
   while (!rest.empty() && !request_complete()) {
@@ -97,8 +100,7 @@ std::error_code exchange_machine::keep_for_attempts(std::string_view in) {
 }
 
 // Calls a function of the host's. False: it threw, which ends the exchange.
-template <class F>
-bool exchange_machine::ask_host(F f) try {
+template <class F> bool exchange_machine::ask_host(F f) try {
   f();
   return true;
 } catch (...) {
@@ -119,7 +121,8 @@ void exchange_machine::next_attempt(time_point now) {
   if (!lease_) return finish(end_cause::failed, lease_.error(), side::upstream, status_for(lease_.error()));
   ++result_.attempts;
   result_.backend = lease_.backend();
-  if (const auto& tell = what_.how->on_attempt; tell && !ask_host([&] { tell(what_, *result_.backend); })) return;
+  if (const auto& tell = what_.how->on_attempt; tell && !ask_host([&] { tell(what_, *result_.backend); }))
+    return;
   result_.at = stage::connect;
   phase_ = step::dialing;
   connected_ = false;
@@ -134,8 +137,10 @@ void exchange_machine::next_attempt(time_point now) {
 bool exchange_machine::may_retry(unsigned condition, time_point now) const noexcept {
   const auto& rule = what_.how->failover;
   if ((rule.on & condition) == 0 || result_.committed || body_streamed_) return false;
-  if (request_begun_ && !is_idempotent(what_.head.method) && (rule.on & retry::non_idempotent) == 0) return false;
-  const auto tries = rule.tries == 0 ? backends_.tries() : std::min<std::size_t>(rule.tries, backends_.tries());
+  if (request_begun_ && !is_idempotent(what_.head.method) && (rule.on & retry::non_idempotent) == 0)
+    return false;
+  const auto tries =
+      rule.tries == 0 ? backends_.tries() : std::min<std::size_t>(rule.tries, backends_.tries());
   if (result_.attempts >= tries || !backends_.allows_retry(now)) return false;
   return rule.within <= duration::zero() || now < result_.begun + rule.within;
 }
@@ -224,8 +229,7 @@ fields exchange_machine::trailers_for_upstream() const {
 }
 
 bool exchange_machine::wants_read(side from) const noexcept {
-  if (from == side::upstream)
-    return connected_ && (phase_ == step::asking || phase_ == step::relaying);
+  if (from == side::upstream) return connected_ && (phase_ == step::asking || phase_ == step::relaying);
   if (downstream_ended_ || phase_ >= step::switched) return false;
   if (!request_complete()) return connected_;
   const auto& waiting = kind_ == request_kind::websocket ? what_.early : result_.leftover;
@@ -292,21 +296,21 @@ std::size_t exchange_machine::on_response_head(std::span<const char> in, slices&
     response_ = response_parser_.take_response();
     const auto verdict = check_response(sent_, kind_, response_);
     switch (verdict.is) {
-      case response_verdict::kind::interim:
-        if (response_.status != 100 && what_.head.version == http_version::http_1_1)
-          serialize(make_downstream_response(response_, {}, true, what_.head.version), down_out_);
-        break;
-      case response_verdict::kind::broken:
-        attempt_failed(verdict.error, retry::invalid_header, now);
-        return in.size();
-      case response_verdict::kind::switched:
-        lease_.succeeded(now);
-        phase_ = step::switched;
-        result_.at = stage::tunnel;
-        result_.established = now;
-        if (!stop_at_verdict_) begin_response(now);
-        break;
-      case response_verdict::kind::final: on_final_head(now); break;
+    case response_verdict::kind::interim:
+      if (response_.status != 100 && what_.head.version == http_version::http_1_1)
+        serialize(make_downstream_response(response_, {}, true, what_.head.version), down_out_);
+      break;
+    case response_verdict::kind::broken:
+      attempt_failed(verdict.error, retry::invalid_header, now);
+      return in.size();
+    case response_verdict::kind::switched:
+      lease_.succeeded(now);
+      phase_ = step::switched;
+      result_.at = stage::tunnel;
+      result_.established = now;
+      if (!stop_at_verdict_) begin_response(now);
+      break;
+    case response_verdict::kind::final: on_final_head(now); break;
     }
   }
   if (phase_ == step::done || !connected_) return in.size();
@@ -337,19 +341,22 @@ void exchange_machine::on_final_head(time_point now) {
 
 bool exchange_machine::client_keeps_alive() const noexcept {
   const auto& fields = what_.head.fields;
-  const bool ended = downstream_ended_ && result_.leftover.empty();  // else a request may be among what is left
+  const bool ended =
+      downstream_ended_ && result_.leftover.empty();  // else a request may be among what is left
   if (what_.close || fields.has_token("Connection", "close") || ended) return false;
   return what_.head.version == http_version::http_1_1 || fields.has_token("Connection", "keep-alive");
 }
 
-// What the host makes of the response head. Throws what its function throws, and where the new status would be framed
-// in another way than the old one.
+// What the host makes of the response head. Throws what its function throws, and where the new status would
+// be framed in another way than the old one.
 response_head exchange_machine::rewritten() const {
   response_head head = response_;
   if (!what_.how->rewrite_response) return head;
   strip_hop_by_hop(head.fields);  // else the backend could name fields that the host is about to set
   what_.how->rewrite_response(what_, head);
-  const auto framing = [](int status) { return status < 200 || status == 204 || status == 304 ? status : 200; };
+  const auto framing = [](int status) {
+    return status < 200 || status == 204 || status == 304 ? status : 200;
+  };
   if (framing(head.status) != framing(response_.status)) throw std::invalid_argument("framed otherwise");
   return head;
 }
@@ -369,7 +376,8 @@ void exchange_machine::begin_response(time_point) {
     chunk_down_ = down.how == kind::chunked;
     // Bytes that were meant for a tunnel, or the rest of a body nobody reads, are no request.
     const bool refused_with_bytes = kind_ == request_kind::websocket && !what_.early.empty();
-    result_.keep_alive = client_keeps_alive() && request_complete() && down.how != kind::until_close && !refused_with_bytes;
+    result_.keep_alive =
+        client_keeps_alive() && request_complete() && down.how != kind::until_close && !refused_with_bytes;
   }
   const auto sent_before = down_out_.size();
   try {
@@ -406,7 +414,8 @@ void exchange_machine::end_response(slices& out) {
     down_giving_ = last_chunk(response_reader_.trailers());
     out.borrow(down_giving_);
   }
-  if (!request_complete() || (kind_ == request_kind::websocket && !what_.early.empty())) result_.keep_alive = false;
+  if (!request_complete() || (kind_ == request_kind::websocket && !what_.early.empty()))
+    result_.keep_alive = false;
   finish(end_cause::complete, {}, side::none, 0);
 }
 
@@ -420,12 +429,14 @@ void exchange_machine::on_eof(side from, slices& out, time_point now) {
   }
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
   if (phase_ != step::relaying) return;
-  if (const auto error = response_reader_.end_of_input()) return finish(end_cause::failed, error, side::upstream, 0);
+  if (const auto error = response_reader_.end_of_input())
+    return finish(end_cause::failed, error, side::upstream, 0);
   end_response(out);
 }
 
 void exchange_machine::on_broken(side which, std::error_code, time_point now) {
-  if (which == side::downstream) return finish(end_cause::reset, errc::downstream_closed, side::downstream, 0);
+  if (which == side::downstream)
+    return finish(end_cause::reset, errc::downstream_closed, side::downstream, 0);
   if (phase_ == step::asking) return attempt_failed(errc::upstream_closed, retry::error, now);
   finish(end_cause::failed, errc::body_truncated, side::upstream, 0);
 }
@@ -476,7 +487,8 @@ void exchange_machine::on_tick(time_point now) {
     return finish(end_cause::timeout, errc::send_stall_timeout, side::upstream, 0);
   }
   if (!request_complete() && due(body_since_, t.client_body))
-    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream, status_for(errc::client_body_timeout));
+    return finish(end_cause::timeout, errc::client_body_timeout, side::downstream,
+                  status_for(errc::client_body_timeout));
   if (phase_ == step::asking) return attempt_failed(errc::response_timeout, retry::timeout, now);
   finish(end_cause::timeout, errc::response_timeout, side::upstream, 0);
 }

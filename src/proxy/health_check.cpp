@@ -74,7 +74,8 @@ class health_checker::state final : public detail::wakeable {
     for (const auto& each : running_)
       if (!plan_.is_known(*each->which)) each->stop.emit(asio::cancellation_type::terminal);
     while (auto due = plan_.take_due(time)) begin(std::move(due));
-    wake_at(std::min(plan_.next(), time + options_.interval));  // at least once per interval the list is looked at
+    wake_at(std::min(plan_.next(),
+                     time + options_.interval));  // at least once per interval the list is looked at
   }
 
   void begin(std::shared_ptr<backend> which) {

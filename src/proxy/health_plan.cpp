@@ -12,7 +12,9 @@ const health_plan::watched* health_plan::find(const backend& which) const noexce
 }
 
 void health_plan::set_backends(std::span<const std::shared_ptr<backend>> list, time_point now) {
-  const auto same = [](const std::shared_ptr<backend>& one, const watched& other) { return one == other.which; };
+  const auto same = [](const std::shared_ptr<backend>& one, const watched& other) {
+    return one == other.which;
+  };
   if (std::ranges::equal(list, list_, same)) return;
   std::vector<watched> next;
   next.reserve(list.size());

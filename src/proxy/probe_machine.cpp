@@ -59,7 +59,8 @@ void validate(const probe_options& options) {
   if (!options.target.starts_with('/')) refuse("target \"" + options.target + "\" does not begin with /");
   if (options.status_from > options.status_to) refuse("status_from is greater than status_to");
   for (const auto& line : options.extra)
-    if (is_ours(line.name)) refuse("extra has the field " + std::string(line.name) + ", which the probe itself decides");
+    if (is_ours(line.name))
+      refuse("extra has the field " + std::string(line.name) + ", which the probe itself decides");
   const auto request = make_request(options, "localhost", "AQIDBAUGBwgJCgsMDQ4PEA==");
   try {
     std::string bytes;
@@ -110,7 +111,8 @@ void probe_machine::on_head(std::string_view bytes) {
 
 void probe_machine::decide(const response_head& response, std::span<const char> behind) {
   using verdict = response_verdict::kind;
-  const auto found = check_response(request_, is_websocket_ ? request_kind::websocket : request_kind::plain, response);
+  const auto found =
+      check_response(request_, is_websocket_ ? request_kind::websocket : request_kind::plain, response);
   if (found.is == verdict::interim) return;  // the next head follows
   status_ = response.status;
   if (found.is == verdict::broken) return fail(found.error);
@@ -146,7 +148,8 @@ void probe_machine::on_frames(std::span<const char> bytes) {
 
 void probe_machine::on_frame() {
   const auto code = frames_.header().code;
-  if (code == opcode::close) return at_ == step::closing ? void(at_ = step::finished) : fail(errc::upstream_closed);
+  if (code == opcode::close)
+    return at_ == step::closing ? void(at_ = step::finished) : fail(errc::upstream_closed);
   if (at_ == step::pong && code == opcode::pong && payload_ == ping_) passed();
 }
 

@@ -36,8 +36,8 @@ class rebalancing::state final : public detail::wakeable {
     std::erase_if(leaving_, [](const session_handle& each) { return !each.alive(); });
     std::vector<rebalancer::load> loads;
     for (const auto& each : of_.status(time))
-      loads.push_back({each.which, staying(each.which), static_cast<double>(each.options.weight), each.climbed,
-                       each.in_service});
+      loads.push_back({each.which, staying(each.which), static_cast<double>(each.options.weight),
+                       each.climbed, each.in_service});
     wake_at(time + options_.every);
     for (const auto& each : machine_.tick(loads, time)) {
       move(each);
@@ -45,9 +45,11 @@ class rebalancing::state final : public detail::wakeable {
     }
   }
 
-  /// Its tunnels, less those that were told to go. Plain requests under way are counted too: they are few and short.
+  /// Its tunnels, less those that were told to go. Plain requests under way are counted too: they are few and
+  /// short.
   std::uint32_t staying(const std::shared_ptr<const backend>& which) const {
-    const auto left = std::ranges::count(leaving_, which, [](const session_handle& each) { return each.backend(); });
+    const auto left =
+        std::ranges::count(leaving_, which, [](const session_handle& each) { return each.backend(); });
     const auto all = which->active();
     return all - std::min(all, static_cast<std::uint32_t>(left));
   }

@@ -61,7 +61,9 @@ void session_table::grow() {
 
 }  // namespace detail
 
-drain_progress drain_watch::progress() const noexcept { return count_ ? count_->progress() : drain_progress{}; }
+drain_progress drain_watch::progress() const noexcept {
+  return count_ ? count_->progress() : drain_progress{};
+}
 
 session_registry::session_registry() : table_(std::make_shared<detail::session_table>()) {}
 
@@ -88,8 +90,7 @@ drain_watch session_registry::drain_if(const predicate& which, const drain_optio
     auto& record = *chosen[static_cast<std::size_t>(i)].record_;
     if (record.count_in(count))
       record.post_drain({spread * i / parts, spread * (i + 1) / parts, how.deadline, how.code, how.reason});
-    else if (auto last = count->ended(false))
-      last();
+    else if (auto last = count->ended(false)) last();
   }
   return drain_watch(count);
 }
@@ -98,7 +99,8 @@ drain_watch session_registry::drain(const drain_options& how, std::function<void
   return drain_if([](const session_handle&) { return true; }, how, std::move(done));
 }
 
-std::size_t session_registry::close_if(const predicate& which, std::uint16_t code, std::string_view reason) const {
+std::size_t session_registry::close_if(const predicate& which, std::uint16_t code,
+                                       std::string_view reason) const {
   std::size_t closed = 0;
   for_each([&](const session_handle& each) {
     if (!which(each)) return;

@@ -1,4 +1,5 @@
-// What an any_io_executor holds. Older Asio (1.22 is one) has a target() that does not look at the type. Private.
+// What an any_io_executor holds. Older Asio (1.22 is one) has a target() that does not look at the type.
+// Private.
 #pragma once
 
 #include <typeinfo>

@@ -56,8 +56,7 @@ host_and_port split(std::string_view name) {
 }
 
 /// Calls visit(point) for each of a backend's points in the order they are derived.
-template <class Visit>
-void for_each_point(std::string_view name, std::uint64_t weight, Visit visit) {
+template <class Visit> void for_each_point(std::string_view name, std::uint64_t weight, Visit visit) {
   const auto [host, port] = split(name);
   crc base;
   base.add(host);
@@ -141,8 +140,7 @@ class bounded_ketama final : public balancer {
   bool allows_backups() const noexcept override { return false; }
 
  private:
-  template <class Fits>
-  std::optional<std::size_t> walk(pick_request& request, Fits fits) const;
+  template <class Fits> std::optional<std::size_t> walk(pick_request& request, Fits fits) const;
 
   ring ring_;
   const double most_;
@@ -161,8 +159,7 @@ std::optional<std::size_t> bounded_ketama::pick(pick_request& request) {
   return walk(request, usable);
 }
 
-template <class Fits>
-bool none_fits(const pick_request& request, Fits fits) {
+template <class Fits> bool none_fits(const pick_request& request, Fits fits) {
   for (std::size_t i = 0; i != request.size(); ++i)
     if (fits(i)) return false;
   return true;
@@ -203,9 +200,7 @@ void ring::rebuild(const pick_request& request) {
 
 }  // namespace
 
-std::shared_ptr<balancer> consistent_hash() {
-  return std::make_shared<ketama>();
-}
+std::shared_ptr<balancer> consistent_hash() { return std::make_shared<ketama>(); }
 
 std::shared_ptr<balancer> bounded_consistent_hash(double most) {
   if (!(most > 1 && most <= 1000))

@@ -38,8 +38,7 @@ class weight_ranges {
 };
 
 /// The first usable one of what `draw()` returns.
-template <class Draw>
-std::optional<std::size_t> draw_usable(pick_request& request, Draw draw) {
+template <class Draw> std::optional<std::size_t> draw_usable(pick_request& request, Draw draw) {
   for (auto& tries = request.state.tries; tries <= most_tries; ++tries) {
     const std::size_t drawn = draw();
     if (request.usable(drawn)) return drawn;

@@ -18,10 +18,8 @@ class address_bytes {
  public:
   explicit address_bytes(std::string_view client) {
     const std::string text(client.substr(0, client.find('%')));  // without an IPv6 zone
-    if (::inet_pton(AF_INET6, text.c_str(), bytes_.data()) == 1)
-      count_ = 16;
-    else if (::inet_pton(AF_INET, text.c_str(), bytes_.data()) != 1)
-      bytes_ = {};
+    if (::inet_pton(AF_INET6, text.c_str(), bytes_.data()) == 1) count_ = 16;
+    else if (::inet_pton(AF_INET, text.c_str(), bytes_.data()) != 1) bytes_ = {};
   }
   std::span<const std::uint8_t> get() const noexcept { return std::span(bytes_).first(count_); }
 
@@ -54,8 +52,6 @@ class by_address final : public balancer {
 
 }  // namespace
 
-std::shared_ptr<balancer> ip_hash() {
-  return std::make_shared<by_address>();
-}
+std::shared_ptr<balancer> ip_hash() { return std::make_shared<by_address>(); }
 
 }  // namespace wsproxy

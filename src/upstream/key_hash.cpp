@@ -34,8 +34,6 @@ class remainder final : public balancer {
 
 }  // namespace
 
-std::shared_ptr<balancer> key_hash() {
-  return std::make_shared<remainder>();
-}
+std::shared_ptr<balancer> key_hash() { return std::make_shared<remainder>(); }
 
 }  // namespace wsproxy

@@ -42,8 +42,6 @@ class least_active final : public balancer {
 
 }  // namespace
 
-std::shared_ptr<balancer> least_connections() {
-  return std::make_shared<least_active>();
-}
+std::shared_ptr<balancer> least_connections() { return std::make_shared<least_active>(); }
 
 }  // namespace wsproxy

@@ -45,12 +45,9 @@ class better_of_two final : public balancer {
     std::optional<std::size_t> first;
     for (auto& tries = request.state.tries; tries <= detail::most_tries;) {
       const auto drawn = ranges_.owner(numbers.next());
-      if (drawn == first || !request.usable(drawn))
-        ++tries;
-      else if (!first)
-        first = drawn;
-      else
-        return better(request, *first, drawn);
+      if (drawn == first || !request.usable(drawn)) ++tries;
+      else if (!first) first = drawn;
+      else return better(request, *first, drawn);
     }
     return detail::round_robin_step(request);
   }
@@ -70,12 +67,8 @@ class better_of_two final : public balancer {
 
 }  // namespace
 
-std::shared_ptr<balancer> random_choice() {
-  return std::make_shared<any_of>();
-}
+std::shared_ptr<balancer> random_choice() { return std::make_shared<any_of>(); }
 
-std::shared_ptr<balancer> random_choice_of_two() {
-  return std::make_shared<better_of_two>();
-}
+std::shared_ptr<balancer> random_choice_of_two() { return std::make_shared<better_of_two>(); }
 
 }  // namespace wsproxy

@@ -16,8 +16,7 @@ bool contains(const std::vector<std::shared_ptr<const backend>>& all, const load
 }
 
 /// Tunnels per weight, were they spread evenly over the accepting backends.
-template <class Weight>
-double even_level(std::span<const load> backends, Weight weight_of) {
+template <class Weight> double even_level(std::span<const load> backends, Weight weight_of) {
   double tunnels = 0, weight = 0;
   for (const auto& each : backends) {
     if (!each.accepting) continue;

@@ -12,8 +12,6 @@ class smooth_round_robin final : public balancer {
 
 }  // namespace
 
-std::shared_ptr<balancer> round_robin() {
-  return std::make_shared<smooth_round_robin>();
-}
+std::shared_ptr<balancer> round_robin() { return std::make_shared<smooth_round_robin>(); }
 
 }  // namespace wsproxy

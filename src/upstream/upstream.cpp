@@ -26,7 +26,8 @@ namespace {
 pick_request::entry make_entry(backend_options options) {
   if (options.name.empty()) throw std::invalid_argument("a backend has no name");
   if (options.at.host.empty()) options.at = address::parse(options.name);
-  if (options.at.kind != address::family::unix_socket && options.at.port == 0) refuse(options, "port 0 cannot be connected to");
+  if (options.at.kind != address::family::unix_socket && options.at.port == 0)
+    refuse(options, "port 0 cannot be connected to");
   if (options.weight == 0) refuse(options, "weight is 0");
   if (options.fail_timeout < std::chrono::seconds::zero()) refuse(options, "fail_timeout is negative");
   if (options.fail_timeout > std::chrono::duration_cast<std::chrono::seconds>(longest_time))
@@ -64,8 +65,7 @@ struct backend_list {
   /// nginx's special case: with nothing to turn to, failures take nothing out.
   bool single() const noexcept { return primaries.size() == 1 && backups.empty(); }
 
-  template <class Visit>
-  void for_each(Visit visit) {
+  template <class Visit> void for_each(Visit visit) {
     for (auto& entry : primaries) visit(entry);
     for (auto& entry : backups) visit(entry);
   }
@@ -139,12 +139,10 @@ struct upstream_state {
 
   /// The entry of the next attempt, or null.
   pick_request::entry* pick(const pick_for& what, pick_state& state, time_point now);
-  template <class Edit>
-  backend_changes edit(Edit edit);
+  template <class Edit> backend_changes edit(Edit edit);
   void configure(const upstream_options& next);
   /// Tells a backend's health, if it is on the list.
-  template <class Tell>
-  bool tell(const backend& which, Tell tell_health);
+  template <class Tell> bool tell(const backend& which, Tell tell_health);
 
  private:
   /// A tier's turn in a request. With try_failed there is a second turn for each.
@@ -235,8 +233,7 @@ void upstream_state::start_climbing(time_point now) noexcept {
   some_will_climb_ = false;
 }
 
-template <class Tell>
-bool upstream_state::tell(const backend& which, Tell tell_health) {
+template <class Tell> bool upstream_state::tell(const backend& which, Tell tell_health) {
   auto* entry = list.find(which);
   if (entry == nullptr) return false;
   tell_health(entry->state, entry->options);
@@ -244,8 +241,7 @@ bool upstream_state::tell(const backend& which, Tell tell_health) {
   return true;
 }
 
-template <class Edit>
-backend_changes upstream_state::edit(Edit edit) try {
+template <class Edit> backend_changes upstream_state::edit(Edit edit) try {
   const std::lock_guard alone(editing);
   backend_list next(edit(), *method);
   const std::lock_guard lock(mutex);
@@ -255,7 +251,8 @@ backend_changes upstream_state::edit(Edit edit) try {
   surveyed_ = false;
   return changes;
 } catch (const std::invalid_argument& error) {
-  throw std::invalid_argument((name.empty() ? "upstream" : "upstream \"" + name + "\"") + (": " + std::string(error.what())));
+  throw std::invalid_argument((name.empty() ? "upstream" : "upstream \"" + name + "\"") +
+                              (": " + std::string(error.what())));
 }
 
 void upstream_state::configure(const upstream_options& next) {
@@ -289,9 +286,7 @@ lease& lease::operator=(lease&& other) noexcept {
   return *this;
 }
 
-lease::~lease() {
-  release();
-}
+lease::~lease() { release(); }
 
 void lease::release() noexcept {
   if (!backend_) return;
@@ -337,9 +332,7 @@ upstream::upstream(std::vector<backend_options> backends, std::shared_ptr<balanc
   set_backends(std::move(backends));
 }
 
-const std::string& upstream::name() const noexcept {
-  return state_->name;
-}
+const std::string& upstream::name() const noexcept { return state_->name; }
 
 lease upstream::pick(const pick_for& what, pick_state& state, time_point now) const {
   const std::lock_guard lock(state_->mutex);
@@ -365,9 +358,7 @@ backend_changes upstream::edit_backends(const std::function<void(std::vector<bac
   });
 }
 
-void upstream::set_options(const upstream_options& options) {
-  state_->configure(options);
-}
+void upstream::set_options(const upstream_options& options) { state_->configure(options); }
 
 bool upstream::set_healthy(const backend& which, bool healthy) {
   const std::lock_guard lock(state_->mutex);
@@ -397,9 +388,7 @@ std::vector<backend_status> upstream::status(time_point now) const {
   return all;
 }
 
-std::uint32_t upstream::active() const noexcept {
-  return state_->active.load(std::memory_order_relaxed);
-}
+std::uint32_t upstream::active() const noexcept { return state_->active.load(std::memory_order_relaxed); }
 
 std::size_t upstream::tries() const {
   const std::lock_guard lock(state_->mutex);

@@ -49,12 +49,9 @@ std::string_view decided(std::string_view name, std::optional<std::string_view> 
                          request_kind kind) {
   const bool websocket = kind == request_kind::websocket;
   std::string_view value;
-  if (iequals(name, "Upgrade"))
-    value = websocket ? "websocket" : "";
-  else if (websocket)
-    value = "upgrade";
-  else
-    value = configured == "" ? "" : "close";
+  if (iequals(name, "Upgrade")) value = websocket ? "websocket" : "";
+  else if (websocket) value = "upgrade";
+  else value = configured == "" ? "" : "close";
   return configured && iequals(*configured, value) ? *configured : value;
 }
 
@@ -72,10 +69,8 @@ fields fields_for_upstream(const request_head& in, request_kind kind, const body
   const bool has_host = set.find("Host").value_or(client.value_or_empty("Host")) != "";
   if (!has_host) out.add("Host", "");
   for (const auto& line : set) {
-    if (is_upgrade_field(line.name))
-      add_decided(line.name, line.value);
-    else if (!line.value.empty() && !is_framing_field(line.name))
-      out.add(line.name, line.value);
+    if (is_upgrade_field(line.name)) add_decided(line.name, line.value);
+    else if (!line.value.empty() && !is_framing_field(line.name)) out.add(line.name, line.value);
   }
   for (const std::string_view name : {"Upgrade", "Connection"})
     if (!set.find(name)) add_decided(name, std::nullopt);
@@ -155,10 +150,8 @@ response_head make_downstream_response(const response_head& in, const body_frami
   if (chunked) out.fields.add("Transfer-Encoding", "chunked");
   const bool framed =
       chunked || body.how == body_framing::kind::length || body.how == body_framing::kind::none;
-  if (!keep_alive || !framed)
-    out.fields.add("Connection", "close");
-  else if (client == http_version::http_1_0)
-    out.fields.add("Connection", "keep-alive");
+  if (!keep_alive || !framed) out.fields.add("Connection", "close");
+  else if (client == http_version::http_1_0) out.fields.add("Connection", "keep-alive");
   return out;
 }
 

@@ -41,18 +41,14 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
     const auto step = tracker_.next(part(c.at, c.end));
     c.at += step.consumed;
     switch (step.what) {
-    case frame_tracker::event::none:
-      more = false;
-      break;
+    case frame_tracker::event::none: more = false; break;
     case frame_tracker::event::header:
       on_header(bounds);
       if (passing_) release_held(out);
       if (fault_ != errc{} || tracker_.header().length != 0) break;
       tracker_.next({});  // Its end, now: the input may be used up, and nobody would ask again.
       [[fallthrough]];
-    case frame_tracker::event::end:
-      end_frame(c, out);
-      break;
+    case frame_tracker::event::end: end_frame(c, out); break;
     case frame_tracker::event::illegal:
       tracked_ = false;  // where its frames end cannot be told any more
       violation_ = tracker_.violation();
@@ -64,10 +60,8 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
       return in.size();
     }
   }
-  if (passing_)
-    pass_to(c.at, c, out);
-  else
-    hold_frame(c, out);
+  if (passing_) pass_to(c.at, c, out);
+  else hold_frame(c, out);
   return in.size() - part(c.at, c.end).size();
 }
 
@@ -114,10 +108,8 @@ void pump::on_header(const limits& bounds) noexcept {
   if (!header.control()) {
     if (header.code != opcode::continuation) message_size_ = 0;
     message_size_ += header.length;
-    if (bounds.frame != 0 && header.length > bounds.frame)
-      fault_ = errc::frame_too_large;
-    else if (bounds.message != 0 && message_size_ > bounds.message)
-      fault_ = errc::message_too_large;
+    if (bounds.frame != 0 && header.length > bounds.frame) fault_ = errc::frame_too_large;
+    else if (bounds.message != 0 && message_size_ > bounds.message) fault_ = errc::message_too_large;
     if (fault_ != errc{}) {
       tracked_ = false;
       return;

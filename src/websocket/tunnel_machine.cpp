@@ -89,8 +89,8 @@ void tunnel_machine::close(end_cause cause, std::uint16_t code, std::string_view
   closing_ = true;
 }
 
-void tunnel_machine::plan_drain(std::uint16_t code, std::string_view reason, time_point earliest, time_point latest,
-                                time_point deadline, time_point now) {
+void tunnel_machine::plan_drain(std::uint16_t code, std::string_view reason, time_point earliest,
+                                time_point latest, time_point deadline, time_point now) {
   end_at_ = std::min(end_at_, deadline);
   moved_ = true;
   if (closing_) return;
@@ -180,10 +180,8 @@ void tunnel_machine::advance(side s, time_point now) noexcept {
   const auto& feed = source.in;
   if (p.bye == farewell::close_due) {
     const bool no_boundary_comes = source.ended && !feed.sink_at_boundary();
-    if (feed.close_injected() || feed.close_seen())
-      enter(s, farewell::close_sent, now);
-    else if (!feed.may_inject() || no_boundary_comes)
-      enter(s, farewell::fin_due, now);
+    if (feed.close_injected() || feed.close_seen()) enter(s, farewell::close_sent, now);
+    else if (!feed.may_inject() || no_boundary_comes) enter(s, farewell::fin_due, now);
   }
   // An answer cannot be seen where frames are not followed.
   if (p.bye == farewell::close_sent && (p.ended || p.in.close_seen() || !p.in.tracked()))
@@ -201,9 +199,9 @@ void tunnel_machine::enter(side s, farewell next, time_point now) noexcept {
 
 // The first cause is the one that is told; a close that a timer or a limit then cut short says so too.
 void tunnel_machine::begin_end(end_cause cause, std::error_code error, side who) noexcept {
-  if (end_.cause == end_cause::none)
-    end_ = {error, cause, who};
-  else if (end_.cause == end_cause::closed && (cause == end_cause::timeout || cause == end_cause::limit) && !end_.error)
+  if (end_.cause == end_cause::none) end_ = {error, cause, who};
+  else if (end_.cause == end_cause::closed && (cause == end_cause::timeout || cause == end_cause::limit) &&
+           !end_.error)
     end_.error = error;
 }
 
@@ -241,21 +239,18 @@ bool tunnel_machine::lingers(side s) const noexcept {
 }
 
 // The timer of the tunnel as a whole, as visit(armed since, length, the error that it is).
-template <class Visit>
-void tunnel_machine::tunnel_timer(Visit visit) const {
+template <class Visit> void tunnel_machine::tunnel_timer(Visit visit) const {
   if (closing_) return;
   const auto& t = policy_->timeouts;
   const time_point heard = std::max<time_point>(peers_[0].heard, peers_[1].heard);
   const bool half_closed = peers_[0].ended || peers_[1].ended;
   if (half_closed && t.half_close > duration::zero())
     visit(std::max(heard, half_since_), t.half_close, errc::half_close_timeout);
-  else if (t.idle > duration::zero())
-    visit(heard, t.idle, errc::idle_timeout);
+  else if (t.idle > duration::zero()) visit(heard, t.idle, errc::idle_timeout);
 }
 
 // The timers of one side, likewise; errc{} where it is no error.
-template <class Visit>
-void tunnel_machine::each_side_timer(side s, Visit visit) const {
+template <class Visit> void tunnel_machine::each_side_timer(side s, Visit visit) const {
   const auto& t = policy_->timeouts;
   const auto& beat = policy_->heartbeat;
   const auto& p = at(s);
@@ -263,7 +258,8 @@ void tunnel_machine::each_side_timer(side s, Visit visit) const {
   const auto slow = policy_->slow_consumer.after;
   if (slow > duration::zero() && p.parked != 0) {
     if (p.slow == verdict::none && !closing_) visit(p.parked_since, slow, errc::consumer_too_slow);
-    if (p.bye == farewell::fin_due && closing_) visit(p.since, slow, errc{});  // what waits is not awaited for ever
+    if (p.bye == farewell::fin_due && closing_)
+      visit(p.since, slow, errc{});  // what waits is not awaited for ever
   }
   const auto patience = s == side::upstream ? t.upstream_send_stall : t.send_stall;
   if (stalled && patience > duration::zero()) visit(p.stalled, patience, errc::send_stall_timeout);

@@ -94,10 +94,8 @@ class simulation {
     std::vector<tunnel> left;
     for (; !alive_.empty(); alive_.pop()) left.push_back(std::move(const_cast<tunnel&>(alive_.top())));
     for (auto& one : left) {
-      if (one.held.backend() == failed)
-        begin(one.until - now_);
-      else
-        alive_.push(std::move(one));
+      if (one.held.backend() == failed) begin(one.until - now_);
+      else alive_.push(std::move(one));
     }
     left.clear();
     run(length, per_second);

@@ -17,12 +17,12 @@ char output[sizeof input];  // never longer than the input: headers lose their m
 
 struct connection {
   int fd;
-  bool open = false;      // the handshake is done
-  bool closing = false;   // a Close went back
-  bool waiting = false;   // for the peer to take what is unsent
+  bool open = false;     // the handshake is done
+  bool closing = false;  // a Close went back
+  bool waiting = false;  // for the peer to take what is unsent
   unsigned char have = 0;
-  bool ping = false;       // the present frame is one: it goes back as a pong
-  char part[14]{};         // of a header
+  bool ping = false;  // the present frame is one: it goes back as a pong
+  char part[14]{};    // of a header
   char mask[4]{};
   std::uint64_t left = 0;  // of the present frame's payload
   std::uint64_t done = 0;
@@ -61,8 +61,10 @@ bool answer_handshake(connection* c, std::string_view request, std::size_t& take
     return end(c), false;
   taken = blank + 4;
   c->open = true;
-  static const std::string answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                    "Sec-WebSocket-Accept: " + std::string(accept_value) + "\r\n\r\n";
+  static const std::string answer =
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Accept: " +
+      std::string(accept_value) + "\r\n\r\n";
   return send_all(c, answer.data(), answer.size());
 }
 
@@ -119,7 +121,8 @@ int main(int count, char** values) {
   const int on = 1;
   ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   const auto at = loopback(std::atoi(values[1]));
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 || ::listen(listener, 16384) != 0)
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+      ::listen(listener, 16384) != 0)
     die("echo: cannot listen");
   set = ::epoll_create1(EPOLL_CLOEXEC);
   watch(set, listener, EPOLLIN, nullptr);

@@ -4,9 +4,11 @@
 //
 //   echo        connections size seconds rate   messages there and back, one in flight per connection; with a
 //                                               rate (per second, all together), sent when they are due
-//   handshakes  connections count polite        connect, upgrade, close: with a Close frame (polite=1), or with
+//   handshakes  connections count polite        connect, upgrade, close: with a Close frame (polite=1), or
+//   with
 //                                               FIN alone
-//   tunnels     connections                     memory: open, after a 64 KiB message through each, after all of
+//   tunnels     connections                     memory: open, after a 64 KiB message through each, after all
+//   of
 //                                               them came back at once, after the end
 //   idle        connections seconds             open and silent but for pongs
 //
@@ -92,10 +94,12 @@ void prepare_message(std::size_t size) {
 
 class clients {
  public:
-  clients(int port, std::size_t count) : all(count), at_(loopback(port)), set_(::epoll_create1(EPOLL_CLOEXEC)) {
-    upgrade = "GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load/1.0\r\nOrigin: http://127.0.0.1\r\n"
-              "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
-              std::string(key) + "\r\n\r\n";
+  clients(int port, std::size_t count)
+      : all(count), at_(loopback(port)), set_(::epoll_create1(EPOLL_CLOEXEC)) {
+    upgrade =
+        "GET /chat HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load/1.0\r\nOrigin: http://127.0.0.1\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+        std::string(key) + "\r\n\r\n";
   }
 
   void connect(client& c) {
@@ -168,7 +172,8 @@ class clients {
   }
   void send_more(client& c) {
     while (c.sent != message.size()) {
-      const auto n = ::send(c.fd, message.data() + c.sent, message.size() - c.sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+      const auto n =
+          ::send(c.fd, message.data() + c.sent, message.size() - c.sent, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (n < 0 && errno == EAGAIN) return want(c, true);
       if (n < 0) fail(c, std::strerror(errno));
       c.sent += static_cast<std::size_t>(n);
@@ -201,11 +206,13 @@ class clients {
   }
   void answer_ping(client& c, std::string_view bytes) {
     const auto h = parse(bytes.data(), bytes.size());
-    if (h.size == 0 || h.first != 0x89 || h.size + h.length != bytes.size()) fail(c, "bytes that are no ping");
+    if (h.size == 0 || h.first != 0x89 || h.size + h.length != bytes.size())
+      fail(c, "bytes that are no ping");
     char pong[256];
     const auto n = make_header(pong, 0x8a, h.length, true);
     std::memcpy(pong + n, bytes.data() + h.size, static_cast<std::size_t>(h.length));
-    if (::send(c.fd, pong, n + static_cast<std::size_t>(h.length), MSG_NOSIGNAL) < 0) fail(c, std::strerror(errno));
+    if (::send(c.fd, pong, n + static_cast<std::size_t>(h.length), MSG_NOSIGNAL) < 0)
+      fail(c, std::strerror(errno));
     ++pongs;
   }
 
@@ -251,7 +258,10 @@ void open_all(clients& c, std::size_t from, std::size_t to, std::size_t at_once 
 }
 
 double at_rank(std::vector<float>& sorted, double rank) {
-  return sorted.empty() ? 0 : static_cast<double>(sorted[static_cast<std::size_t>(rank * static_cast<double>(sorted.size() - 1))]);
+  return sorted.empty()
+             ? 0
+             : static_cast<double>(
+                   sorted[static_cast<std::size_t>(rank * static_cast<double>(sorted.size() - 1))]);
 }
 
 numbers echo(const processes& proxy, int port, numbers& given) {
@@ -289,7 +299,8 @@ numbers echo(const processes& proxy, int port, numbers& given) {
     auto wait = std::chrono::nanoseconds(100'000'000);
     if (rate != 0) {
       for (; elapsed >= due; due += 1 / rate) {
-        for (std::size_t i = 0; i != c.all.size() && c.all[next].at != state::idle; ++i) next = (next + 1) % c.all.size();
+        for (std::size_t i = 0; i != c.all.size() && c.all[next].at != state::idle; ++i)
+          next = (next + 1) % c.all.size();
         if (c.all[next].at == state::idle) c.send_message(c.all[next]);
         next = (next + 1) % c.all.size();
       }
@@ -299,9 +310,12 @@ numbers echo(const processes& proxy, int port, numbers& given) {
   }
   cpu = proxy.cpu() - cpu;
   std::sort(on.times.begin(), on.times.end());
-  return {{"count", static_cast<double>(on.times.size())}, {"cpu", cpu}, {"seconds", elapsed},
+  return {{"count", static_cast<double>(on.times.size())},
+          {"cpu", cpu},
+          {"seconds", elapsed},
           {"bytes", 2 * given["size"] * static_cast<double>(on.times.size())},
-          {"p50", at_rank(on.times, .5)}, {"p99", at_rank(on.times, .99)}};
+          {"p50", at_rank(on.times, .5)},
+          {"p99", at_rank(on.times, .99)}};
 }
 
 numbers handshakes(const processes& proxy, int port, numbers& given) {
@@ -354,7 +368,9 @@ numbers tunnels(const processes& proxy, int port, numbers& given) {
   found["base"] = proxy.memory();
   clients c(port, static_cast<std::size_t>(given["connections"]));
   const auto n = c.all.size(), few = n / 5;
-  const auto per_tunnel = [&](double memory, double from) { return (memory - from) / static_cast<double>(n - few); };
+  const auto per_tunnel = [&](double memory, double from) {
+    return (memory - from) / static_cast<double>(n - few);
+  };
   open_all(c, 0, few);
   const double at_few = settled(proxy);
   open_all(c, few, n);

@@ -1,5 +1,6 @@
-// What a program must find in the library, linked in whichever way: its version, a server on the program's own
-// io_context, its own classes behind the library's interfaces, and the errors and exceptions of one process.
+// What a program must find in the library, linked in whichever way: its version, a server on the program's
+// own io_context, its own classes behind the library's interfaces, and the errors and exceptions of one
+// process.
 #include <asio.hpp>
 #include <wsproxy/wsproxy.hpp>
 
@@ -25,7 +26,8 @@ std::string ask(asio::io_context& context, const std::string& at) {
   socket.connect({asio::ip::address_v4::loopback(), port});
   asio::write(socket, asio::buffer(std::string("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")));
   std::string answer;
-  asio::async_read(socket, asio::dynamic_buffer(answer), [&](std::error_code, std::size_t) { context.stop(); });
+  asio::async_read(socket, asio::dynamic_buffer(answer),
+                   [&](std::error_code, std::size_t) { context.stop(); });
   context.run_for(std::chrono::seconds(10));
   context.restart();
   return answer;
@@ -40,8 +42,10 @@ int main() try {
   wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound&) {
     return wsproxy::pass{.to = nobody, .on_end = [&](const auto& result) { error = result.error; }};
   });
-  check(ask(context, gateway.listen("127.0.0.1:0")).starts_with("HTTP/1.1 502 "), "the gateway did not answer");
-  check(error == wsproxy::errc::no_backend && error == wsproxy::condition::unavailable, "errors are not the same");
+  check(ask(context, gateway.listen("127.0.0.1:0")).starts_with("HTTP/1.1 502 "),
+        "the gateway did not answer");
+  check(error == wsproxy::errc::no_backend && error == wsproxy::condition::unavailable,
+        "errors are not the same");
 
   int pair[2];
   check(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0, "there is no pair of sockets");

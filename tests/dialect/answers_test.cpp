@@ -9,7 +9,9 @@
 
 using namespace wsproxy_gateway;
 
-TEST_CASE("HTTP dates have the form of RFC 9110") { CHECK(http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT"); }
+TEST_CASE("HTTP dates have the form of RFC 9110") {
+  CHECK(http_date(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT");
+}
 
 TEST_CASE("a field value cannot end its line") {
   CHECK(safe_field_value("a\r\nb\tc\x7F\xC3\xA4") == "a%0D%0Ab\tc%7F\xC3\xA4");
@@ -27,6 +29,6 @@ TEST_CASE("an access line shows what became of the exchange, and no client can f
   result.cause = wsproxy::end_cause::closed;
   result.who = wsproxy::side::downstream;
   result.from_client.bytes = 5;
-  CHECK(access_line(in, 101, 7, &result).find(" websocket from_client=5 from_upstream=0 time=1.042 backend=- end=") !=
-        std::string::npos);
+  CHECK(access_line(in, 101, 7, &result)
+            .find(" websocket from_client=5 from_upstream=0 time=1.042 backend=- end=") != std::string::npos);
 }

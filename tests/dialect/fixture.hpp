@@ -51,7 +51,9 @@ http {
 )";
 
 /// A whole file around what stands in `http`.
-inline std::string with_http(std::string_view text) { return "events { }\nhttp {\n" + std::string(text) + "\n}\n"; }
+inline std::string with_http(std::string_view text) {
+  return "events { }\nhttp {\n" + std::string(text) + "\n}\n";
+}
 /// A whole file around what stands in the only server.
 inline std::string with_server(std::string_view text) {
   return with_http("server { listen 127.0.0.1:8020;\n" + std::string(text) + "\n}");

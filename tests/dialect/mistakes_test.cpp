@@ -1,4 +1,5 @@
-// The mistakes that are made most, each in an otherwise right file: where it is, what is wrong, what would be right.
+// The mistakes that are made most, each in an otherwise right file: where it is, what is wrong, what would be
+// right.
 #include <examples/gateway/loader.hpp>
 
 #include <algorithm>
@@ -60,7 +61,8 @@ constexpr mistake mistakes[] = {
     {"$connection_upgrade;", "$connection_upgarde;",
      "t.conf:18:35: error: unknown variable \"$connection_upgarde\"; did you mean \"$connection_upgrade\"?"},
     {"60s;", "60sec;",
-     "t.conf:19:26: error: invalid value \"60sec\" in \"proxy_read_timeout\" directive: a time is 60s, 1m30s or 500ms"},
+     "t.conf:19:26: error: invalid value \"60sec\" in \"proxy_read_timeout\" directive: a time is 60s, 1m30s "
+     "or 500ms"},
     {"proxy_http_version 1.1;", "proxy_http_version 2;",
      "t.conf:16:26: error: invalid value \"2\" in \"proxy_http_version\" directive: it is 1.1 or 1.0"},
     {"proxy_set_header Upgrade $http_upgrade;", "proxy_set_header Upgrade;",
@@ -78,8 +80,10 @@ constexpr mistake mistakes[] = {
     {"location / {", "location / { } location / {",
      "t.conf:14:20: error: duplicate location \"/\"; the first is on line 14"},
     {"    location / {", "    proxy_pass http://chat;\n    location / {",
-     "t.conf:14:5: error: \"proxy_pass\" directive is not allowed here; it belongs into location or if in a location"},
-    {"listen 127.0.0.1:8020;", "listen 127.0.0.1:80200;", "t.conf:12:12: error: invalid port in \"127.0.0.1:80200\""},
+     "t.conf:14:5: error: \"proxy_pass\" directive is not allowed here; it belongs into location or if in a "
+     "location"},
+    {"listen 127.0.0.1:8020;", "listen 127.0.0.1:80200;",
+     "t.conf:12:12: error: invalid port in \"127.0.0.1:80200\""},
     {"listen 127.0.0.1:8020;", "listen 127.0.0.1:8020 defualt_server;",
      "t.conf:12:27: error: invalid parameter \"defualt_server\"; did you mean \"default_server\"?"},
     {"listen 127.0.0.1:8020;", "listen 127.0.0.1:8020 ssl;",
@@ -94,13 +98,16 @@ constexpr mistake mistakes[] = {
     {"60s;", "60s; include nowhere.conf;",
      "t.conf:19:39: error: cannot read \"./nowhere.conf\": No such file or directory"},
     {"60s;", "60s; if ($request_method == OPTIONS) { return 204; }",
-     "t.conf:19:51: error: unexpected \"==\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE"},
+     "t.conf:19:51: error: unexpected \"==\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or "
+     "!~* VALUE"},
     {"60s;", "60s; if (host = a) { proxy_pass http://127.0.0.1:9001; }",
      "t.conf:19:35: error: invalid condition \"host\": it begins with a variable"},
     {"60s;", "60s; deny all;",
-     "t.conf:19:31: error: \"deny\" is not supported: it restricts access, and ignoring it would open what it closes"},
+     "t.conf:19:31: error: \"deny\" is not supported: it restricts access, and ignoring it would open what "
+     "it closes"},
     {"60s;", "60s; proxy_next_upstream eror;",
-     "t.conf:19:51: error: invalid value \"eror\" in \"proxy_next_upstream\" directive; did you mean \"error\"?"},
+     "t.conf:19:51: error: invalid value \"eror\" in \"proxy_next_upstream\" directive; did you mean "
+     "\"error\"?"},
     {"    location / {", "    location /a { location /b { return 200; } }\n    location / {",
      "t.conf:14:19: error: location \"/b\" is outside location \"/a\""},
 };
@@ -112,7 +119,8 @@ std::string with(const mistake& one) {
   return text.replace(at, one.right.size(), one.wrong);
 }
 
-/// What ends in a colon goes on in the words of the system's resolver: they depend on whether there is a network.
+/// What ends in a colon goes on in the words of the system's resolver: they depend on whether there is a
+/// network.
 bool tells(std::string_view line, std::string_view message) {
   return message.ends_with(": ") ? line.starts_with(message) : line == message;
 }
@@ -129,7 +137,8 @@ TEST_CASE("each mistake is named where it is, with what would be right") {
     const auto loaded = wsproxy_gateway::load_text(with(one), "t.conf");
     CHECK(loaded.config == nullptr);
     const auto found = messages(loaded);
-    CHECK(std::any_of(found.begin(), found.end(), [&](const auto& line) { return tells(line, one.message); }));
+    CHECK(
+        std::any_of(found.begin(), found.end(), [&](const auto& line) { return tells(line, one.message); }));
   }
 }
 
@@ -140,19 +149,22 @@ TEST_CASE("a path of a socket with a NUL byte is a mistake like any other") {
     std::string text(good);
     text.replace(text.find(right), right.size(), wrong);
     const auto found = messages(wsproxy_gateway::load_text(text, "t.conf"));
-    CHECK(std::ranges::any_of(found, [](const auto& one) { return one.find("error: a NUL byte in ") != one.npos; }));
+    CHECK(std::ranges::any_of(found,
+                              [](const auto& one) { return one.find("error: a NUL byte in ") != one.npos; }));
   }
 }
 
 TEST_CASE("mistakes in several places are told in one go, in the order of the text, and nothing else") {
   std::string text(good);
-  for (const auto& [right, wrong] : {std::pair("default upgrade;", "default upgrade"), std::pair("9001;", "90010;"),
-                                     std::pair("listen", "listne"), std::pair("60s;", "60z;")})
+  for (const auto& [right, wrong] :
+       {std::pair("default upgrade;", "default upgrade"), std::pair("9001;", "90010;"),
+        std::pair("listen", "listne"), std::pair("60s;", "60z;")})
     text.replace(text.find(right), std::string_view(right).size(), wrong);
   CHECK(messages(wsproxy_gateway::load_text(text, "t.conf")) ==
         strings{"t.conf:4:20: error: a \";\" is missing here",
                 "t.conf:8:12: error: invalid port in \"127.0.0.1:90010\"",
                 "t.conf:12:5: error: unknown directive \"listne\"; did you mean \"listen\"?",
-                "t.conf:19:26: error: invalid value \"60z\" in \"proxy_read_timeout\" directive: a time is 60s, 1m30s "
+                "t.conf:19:26: error: invalid value \"60z\" in \"proxy_read_timeout\" directive: a time is "
+                "60s, 1m30s "
                 "or 500ms"});
 }

@@ -85,14 +85,16 @@ TEST_CASE("fields are added to a backend's answers for nginx's list of statuses 
 }
 
 TEST_CASE("add_header always adds to every answer") {
-  const auto text = with_server("add_header X-A 1 always; add_header X-B 2; location / { proxy_pass http://127.0.0.1:1; }");
+  const auto text =
+      with_server("add_header X-A 1 always; add_header X-B 2; location / { proxy_pass http://127.0.0.1:1; }");
   CHECK(ask(text, {}).response(404, {}).fields.value_or_empty("X-A") == "1");
   CHECK(ask(text, {}).response(404, {}).fields.count("X-B") == 0);
   CHECK(ask(text, {}).response(101, {}).fields.value_or_empty("X-A") == "1");
 }
 
 TEST_CASE("a location's own added fields replace the server's") {
-  const auto text = with_server("add_header X-Outer 1; location / { add_header X-Inner 2; proxy_pass http://127.0.0.1:1; }");
+  const auto text = with_server(
+      "add_header X-Outer 1; location / { add_header X-Inner 2; proxy_pass http://127.0.0.1:1; }");
   const auto fields = ask(text, {}).response(200, {}).fields;
   CHECK(fields.count("X-Outer") == 0);
   CHECK(fields.value_or_empty("X-Inner") == "2");
@@ -119,8 +121,10 @@ TEST_CASE("a backend's Server, Date, X-Pad and X-Accel fields are hidden") {
 
 TEST_CASE("proxy_pass_header and proxy_hide_header change what is hidden") {
   const auto text = with_server(
-      "proxy_pass_header Server; proxy_hide_header X-Powered-By; location / { proxy_pass http://127.0.0.1:1; }");
-  const auto out = ask(text, {}).response(200, {{"Server", "b"}, {"X-Powered-By", "c"}, {"Date", "d"}}).fields;
+      "proxy_pass_header Server; proxy_hide_header X-Powered-By; location / { proxy_pass http://127.0.0.1:1; "
+      "}");
+  const auto out =
+      ask(text, {}).response(200, {{"Server", "b"}, {"X-Powered-By", "c"}, {"Date", "d"}}).fields;
   CHECK(out.value_or_empty("Server") == "b");
   CHECK(out.count("X-Powered-By") == 0);
   CHECK(out.value_or_empty("Date") != "d");
@@ -143,7 +147,8 @@ TEST_CASE("a literal Connection upgrade passes handshakes") {
 
 TEST_CASE("HTTP/1.0 to the backend cannot upgrade") {
   const auto text = with_server(
-      "location / { proxy_pass http://127.0.0.1:1; proxy_http_version 1.0; proxy_set_header Upgrade $http_upgrade;"
+      "location / { proxy_pass http://127.0.0.1:1; proxy_http_version 1.0; proxy_set_header Upgrade "
+      "$http_upgrade;"
       " proxy_set_header Connection upgrade; }");
   const auto decided = ask(text, handshake);
   CHECK(decided.rewrite().version == wsproxy::http_version::http_1_0);
@@ -151,7 +156,8 @@ TEST_CASE("HTTP/1.0 to the backend cannot upgrade") {
 }
 
 TEST_CASE("an empty Host falls back to the name in proxy_pass") {
-  const auto text = with_server("location / { proxy_pass http://127.0.0.1:81; proxy_set_header Host $http_none; }");
+  const auto text =
+      with_server("location / { proxy_pass http://127.0.0.1:81; proxy_set_header Host $http_none; }");
   CHECK(ask(text, {}).rewrite().set.value_or_empty("Host") == "127.0.0.1:81");
 }
 
@@ -160,12 +166,14 @@ TEST_CASE("an inner proxy_set_header drops all outer ones") {
       "proxy_set_header X-Outer 1; location / { proxy_pass http://127.0.0.1:80; }"
       "location /in { proxy_pass http://127.0.0.1:80; proxy_set_header X-Inner 1; }");
   CHECK(lines(ask(text, {}).rewrite().set) == std::vector<std::string>{"X-Outer: 1", "Host: 127.0.0.1"});
-  CHECK(lines(ask(text, {.target = "/in"}).rewrite().set) == std::vector<std::string>{"X-Inner: 1", "Host: 127.0.0.1"});
+  CHECK(lines(ask(text, {.target = "/in"}).rewrite().set) ==
+        std::vector<std::string>{"X-Inner: 1", "Host: 127.0.0.1"});
 }
 
 TEST_CASE("decoded bytes cannot break out of a field or a target") {
   const auto text = with_server(
-      "location / { proxy_pass http://127.0.0.1:80$uri; proxy_set_header X-Path $uri; add_header X-Path $uri; }");
+      "location / { proxy_pass http://127.0.0.1:80$uri; proxy_set_header X-Path $uri; add_header X-Path "
+      "$uri; }");
   const auto decided = ask(text, {.target = "/a%0d%0aX-Evil:%201"});
   CHECK(decided.rewrite().set.value_or_empty("X-Path") == "/a%0D%0AX-Evil: 1");
   CHECK(decided.target() == "/a%0D%0AX-Evil:%201");
@@ -197,7 +205,8 @@ TEST_CASE("an empty hash key is given as such") {
 TEST_CASE("proxy_pass with variables finds upstreams and addresses") {
   const auto text = with_http(
       "upstream chat { server 127.0.0.1:1; } server { listen 127.0.0.1:8020;"
-      " location / { proxy_pass http://$arg_to; } location /uri { proxy_pass http://$arg_to/x$is_args$args; } }");
+      " location / { proxy_pass http://$arg_to; } location /uri { proxy_pass http://$arg_to/x$is_args$args; "
+      "} }");
   CHECK(ask(text, {.target = "/?to=chat"}).pass().to.name() == "chat");
   CHECK(ask(text, {.target = "/?to=127.0.0.1:99"}).pass().to.backends().front()->address().port == 99);
   CHECK(ask(text, {.target = "/?to=other.invalid"}).answer().status == 502);
@@ -205,7 +214,8 @@ TEST_CASE("proxy_pass with variables finds upstreams and addresses") {
 }
 
 TEST_CASE("a request that no location fits is answered 404") {
-  const auto answer = ask(with_server("location /a/ { proxy_pass http://127.0.0.1:1; }"), {.target = "/b"}).answer();
+  const auto answer =
+      ask(with_server("location /a/ { proxy_pass http://127.0.0.1:1; }"), {.target = "/b"}).answer();
   CHECK(answer.status == 404);
   CHECK(answer.extra.value_or_empty("Content-Type") == "text/html");
   CHECK(answer.body.find("404 Not Found") != std::string::npos);
@@ -219,10 +229,12 @@ TEST_CASE("a path above the root is answered 400 and closed") {
 
 TEST_CASE("proxy_redirect default translates a backend's Location") {
   const auto text = with_server(
-      "location /app/ { proxy_pass http://127.0.0.1:81/base/; } location / { proxy_pass http://127.0.0.1:82; }"
+      "location /app/ { proxy_pass http://127.0.0.1:81/base/; } location / { proxy_pass http://127.0.0.1:82; "
+      "}"
       "location /off/ { proxy_pass http://127.0.0.1:81/base/; proxy_redirect off; }");
   const auto location = [&](const char* target, std::string_view value) {
-    return std::string(ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
+    return std::string(
+        ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
   };
   CHECK(location("/app/x", "http://127.0.0.1:81/base/y") == "http://example.test:8020/app/y");
   CHECK(location("/app/x", "http://127.0.0.1:81/other") == "http://127.0.0.1:81/other");
@@ -231,13 +243,17 @@ TEST_CASE("proxy_redirect default translates a backend's Location") {
   CHECK(location("/off/x", "http://127.0.0.1:81/base/y") == "http://127.0.0.1:81/base/y");
 }
 
-TEST_CASE("proxy_redirect replaces a beginning, or all that an expression matches, by the first rule that fits") {
+TEST_CASE(
+    "proxy_redirect replaces a beginning, or all that an expression matches, by the first rule that fits") {
   const auto text = with_server(
       "proxy_redirect http:// https://; location / { proxy_pass http://127.0.0.1:81; }"
-      "location /own/ { proxy_pass http://127.0.0.1:81/base/; proxy_redirect http://a.test/ /a/; proxy_redirect default;"
-      " proxy_redirect ~^http://(?<name>\\w+)\\.test(/.*)$ https://$host/$name$2; proxy_redirect http://b http://c; }");
+      "location /own/ { proxy_pass http://127.0.0.1:81/base/; proxy_redirect http://a.test/ /a/; "
+      "proxy_redirect default;"
+      " proxy_redirect ~^http://(?<name>\\w+)\\.test(/.*)$ https://$host/$name$2; proxy_redirect http://b "
+      "http://c; }");
   const auto location = [&](const char* target, std::string_view value) {
-    return std::string(ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
+    return std::string(
+        ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
   };
   CHECK(location("/", "http://127.0.0.1:81/y") == "https://127.0.0.1:81/y");
   CHECK(location("/", "/y") == "/y");
@@ -249,7 +265,8 @@ TEST_CASE("proxy_redirect replaces a beginning, or all that an expression matche
 
 TEST_CASE("set $args makes the query that the backend gets") {
   const auto text = with_server(
-      "location / { proxy_pass http://127.0.0.1:81; set $args \"${args}b=2\"; proxy_set_header X-Arg $arg_b; }"
+      "location / { proxy_pass http://127.0.0.1:81; set $args \"${args}b=2\"; proxy_set_header X-Arg $arg_b; "
+      "}"
       "location /none { proxy_pass http://127.0.0.1:81; set $args ''; }");
   const auto target = [&](const char* asked) { return ask(text, {.target = asked}).target(); };
   CHECK(target("/x?a=1&") == "/x?a=1&b=2");
@@ -258,7 +275,8 @@ TEST_CASE("set $args makes the query that the backend gets") {
 }
 
 TEST_CASE("an error page carries the fields that are always added") {
-  const auto config = load(with_server("add_header X-Always $status always; location / { proxy_pass http://127.0.0.1:1; }"));
+  const auto config =
+      load(with_server("add_header X-Always $status always; location / { proxy_pass http://127.0.0.1:1; }"));
   const request what;
   const auto head = what.head();
   const wsproxy::inbound in{head, what.client, 1, what.local, what.local_port, 0, 1, 1};
@@ -277,7 +295,8 @@ TEST_CASE("a target of one asterisk is refused, as nginx refuses it") {
 }
 
 TEST_CASE("the request_uri of an absolute form without a path begins with its query") {
-  const auto text = with_server("location / { proxy_pass http://127.0.0.1:1; proxy_set_header X-Raw $request_uri; }");
+  const auto text =
+      with_server("location / { proxy_pass http://127.0.0.1:1; proxy_set_header X-Raw $request_uri; }");
   const auto decided = ask(text, {.target = "http://example.test?x=1"});
   CHECK(decided.rewrite().set.value_or_empty("X-Raw") == "?x=1");
   CHECK(decided.target() == "/?x=1");
@@ -285,11 +304,13 @@ TEST_CASE("the request_uri of an absolute form without a path begins with its qu
 }
 
 TEST_CASE("a body that a location does not allow is refused before the location answers") {
-  const auto text = with_server("location / { client_max_body_size 10; return 200 ok; }\n"
-                                "location /any { client_max_body_size 0; return 200 ok; }\n"
-                                "if ($request_method = PUT) { return 204; }");
+  const auto text = with_server(
+      "location / { client_max_body_size 10; return 200 ok; }\n"
+      "location /any { client_max_body_size 0; return 200 ok; }\n"
+      "if ($request_method = PUT) { return 204; }");
   const auto with_length = [](std::string target, std::string length, std::string method = "POST") {
-    return request{.target = std::move(target), .fields = {{"Host", "a"}, {"Content-Length", std::move(length)}},
+    return request{.target = std::move(target),
+                   .fields = {{"Host", "a"}, {"Content-Length", std::move(length)}},
                    .method = std::move(method)};
   };
   CHECK(ask(text, with_length("/", "10")).answer().status == 200);
@@ -299,11 +320,12 @@ TEST_CASE("a body that a location does not allow is refused before the location 
 }
 
 TEST_CASE("before a route is known, the listening address's default server says how long to wait") {
-  const auto config = load(with_http(
-      "server { listen 127.0.0.1:8020; return 200; }"
-      "server { listen 127.0.0.1:8020 default_server; client_header_timeout 5s; keepalive_timeout 6s; send_timeout 7s;"
-      "  large_client_header_buffers 2 1k; underscores_in_headers on; return 200; }"
-      "server { listen 127.0.0.1:8021; client_header_timeout 8s; return 200; }"));
+  const auto config =
+      load(with_http("server { listen 127.0.0.1:8020; return 200; }"
+                     "server { listen 127.0.0.1:8020 default_server; client_header_timeout 5s; "
+                     "keepalive_timeout 6s; send_timeout 7s;"
+                     "  large_client_header_buffers 2 1k; underscores_in_headers on; return 200; }"
+                     "server { listen 127.0.0.1:8021; client_header_timeout 8s; return 200; }"));
   const auto& first = config->hosts_at(0, "127.0.0.1").reception;
   CHECK(first.timeouts.client_head == 5s);
   CHECK(first.timeouts.keep_alive == 6s);
@@ -316,8 +338,10 @@ TEST_CASE("before a route is known, the listening address's default server says 
 
 TEST_CASE("connections are not kept where keepalive_timeout is 0, nor beyond keepalive_requests") {
   const std::string_view all =
-      "location /off { keepalive_timeout 0; return 200 x; } location /one { keepalive_requests 1; return 200 x; }"
-      "location /on { keepalive_timeout 9s; return 200 x; } location /pass { keepalive_timeout 0; proxy_pass http://127.0.0.1:1; }";
+      "location /off { keepalive_timeout 0; return 200 x; } location /one { keepalive_requests 1; return 200 "
+      "x; }"
+      "location /on { keepalive_timeout 9s; return 200 x; } location /pass { keepalive_timeout 0; proxy_pass "
+      "http://127.0.0.1:1; }";
   const auto text = with_server(all);
   CHECK(ask(text, {.target = "/off"}).answer().close);
   CHECK(ask(text, {.target = "/one"}).answer().close);

@@ -53,7 +53,8 @@ TEST_CASE("the modifier may stand without a space") {
 }
 
 TEST_CASE("a proxied location that ends in a slash redirects the path without it") {
-  const auto text = with_server("location /app/ { proxy_pass http://127.0.0.1:1/; } location /own/ { return 200 x; }");
+  const auto text =
+      with_server("location /app/ { proxy_pass http://127.0.0.1:1/; } location /own/ { return 200 x; }");
   const auto decided = ask(text, {.target = "/app?x=1"});
   CHECK(decided.answer().status == 301);
   CHECK(decided.answer().extra.value_or_empty("Location") == "http://example.test:8020/app/?x=1");
@@ -94,9 +95,9 @@ TEST_CASE("default_server is for names that nobody has") {
 }
 
 TEST_CASE("a wildcard address takes in the others of its port") {
-  const auto config = load(with_http(
-      "server { listen 127.0.0.1:8020; return 200 one; } server { listen 8020; return 200 any; }"
-      "server { listen 127.0.0.1:8021; listen unix:/tmp/x.sock; return 200 apart; }"));
+  const auto config = load(
+      with_http("server { listen 127.0.0.1:8020; return 200 one; } server { listen 8020; return 200 any; }"
+                "server { listen 127.0.0.1:8021; listen unix:/tmp/x.sock; return 200 apart; }"));
   REQUIRE(config->listeners.size() == 3);
   CHECK(config->listeners[0].address == "0.0.0.0:8020");
   CHECK(config->listeners[1].address == "127.0.0.1:8021");
@@ -107,9 +108,10 @@ TEST_CASE("a wildcard address takes in the others of its port") {
 }
 
 TEST_CASE("listen takes ports, addresses and options") {
-  const auto config = load(with_http("server { listen 8020 backlog=64 reuseport; return 200; }"
-                                     "server { listen [::1]:8021 ipv6only=off; return 200; }"
-                                     "server { listen *:8022; return 200; } server { return 200; }"));
+  const auto config =
+      load(with_http("server { listen 8020 backlog=64 reuseport; return 200; }"
+                     "server { listen [::1]:8021 ipv6only=off; return 200; }"
+                     "server { listen *:8022; return 200; } server { return 200; }"));
   REQUIRE(config->listeners.size() == 4);
   CHECK(config->listeners[0].options.backlog == 64);
   CHECK(config->listeners[0].options.reuse_port);
@@ -121,7 +123,8 @@ TEST_CASE("listen takes ports, addresses and options") {
 
 TEST_CASE("conditions compare and match") {
   const auto result = [](std::string_view condition, request what = {}) {
-    return location_for("location / { if (" + std::string(condition) + ") { return 200 yes; } return 200 no; }", what.target);
+    return location_for(
+        "location / { if (" + std::string(condition) + ") { return 200 yes; } return 200 no; }", what.target);
   };
   CHECK(result("$arg_x", {.target = "/?x=1"}) == "yes");
   CHECK(result("$arg_x", {.target = "/?x=0"}) == "no");
@@ -136,9 +139,11 @@ TEST_CASE("conditions compare and match") {
 }
 
 TEST_CASE("set assigns in order, and captures of a condition can be used") {
-  CHECK(location_for("set $a 1; location / { set $b \"$a$a\"; set $a 2; return 200 \"$a,$b,$c\"; } set $c $a$arg_x;", "/?x=9") ==
-        "2,11,19");
-  CHECK(location_for("location / { if ($uri ~ ^/(.)(.)) { return 200 $2$1; } return 200 none; }", "/abc") == "ba");
+  CHECK(location_for(
+            "set $a 1; location / { set $b \"$a$a\"; set $a 2; return 200 \"$a,$b,$c\"; } set $c $a$arg_x;",
+            "/?x=9") == "2,11,19");
+  CHECK(location_for("location / { if ($uri ~ ^/(.)(.)) { return 200 $2$1; } return 200 none; }", "/abc") ==
+        "ba");
 }
 
 TEST_CASE("break ends a block's rules") {
@@ -165,13 +170,15 @@ TEST_CASE("an if without return changes where a location leads") {
 
 TEST_CASE("return answers, redirects and hangs up") {
   const auto answer = [](std::string_view line, std::string target = "/x?y") {
-    return ask(with_server("location / { return " + std::string(line) + "; }"), {.target = std::move(target)}).answer();
+    return ask(with_server("location / { return " + std::string(line) + "; }"), {.target = std::move(target)})
+        .answer();
   };
   CHECK(answer("200 hello").body == "hello");
   CHECK(answer("200 hello").extra.value_or_empty("Content-Type") == "text/plain");
   CHECK(answer("200 hello", "/x.html").extra.value_or_empty("Content-Type") == "text/html");
   CHECK(answer("200").body.empty());
-  CHECK(answer("301 https://$host$request_uri").extra.value_or_empty("Location") == "https://example.test/x?y");
+  CHECK(answer("301 https://$host$request_uri").extra.value_or_empty("Location") ==
+        "https://example.test/x?y");
   CHECK(answer("302 /there").extra.value_or_empty("Location") == "http://example.test:8020/there");
   CHECK(answer("http://other.test/").status == 302);
   CHECK(answer("403").body.find("403 Forbidden") != std::string::npos);
@@ -199,7 +206,8 @@ TEST_CASE("included files stand in the place of include") {
   const auto broken = messages(load_file((folder / "main.conf").string()));
   std::filesystem::remove_all(folder);
   REQUIRE(broken.size() == 3);
-  CHECK(broken[0].starts_with((folder / "conf.d/b.conf").string() + ":2:10: error: host not found in listen"));
+  CHECK(
+      broken[0].starts_with((folder / "conf.d/b.conf").string() + ":2:10: error: host not found in listen"));
   CHECK(broken[1].find(":3:10: error: cannot read ") != std::string::npos);
 }
 

@@ -85,7 +85,8 @@ TEST_CASE("a missing semicolon before } is named where it belongs") {
 }
 
 TEST_CASE("what is never closed is named where it was opened") {
-  CHECK(parsed("a {\n b;").errors() == strings{"f:1:3: error: this \"{\" is never closed: a \"}\" is missing"});
+  CHECK(parsed("a {\n b;").errors() ==
+        strings{"f:1:3: error: this \"{\" is never closed: a \"}\" is missing"});
   CHECK(parsed("a 'b;\n").errors().at(0) == "f:1:3: error: this quote is never closed: a ' is missing");
   CHECK(parsed("a").errors() == strings{"f:1:2: error: unexpected end of file: a \";\" is missing here"});
 }
@@ -106,18 +107,25 @@ TEST_CASE("a full-width semicolon is named, and the rest is read on") {
 }
 
 TEST_CASE("a full-width semicolon inside a text is text") {
-  CHECK(parsed("return 200 a\xEF\xBC\x9B" "b;").errors().empty());
+  CHECK(parsed("return 200 a\xEF\xBC\x9B"
+               "b;")
+            .errors()
+            .empty());
   CHECK(parsed("return 200 a\xEF\xBC\x9B;").errors().empty());
 }
 
 TEST_CASE("curly quotes are named") {
-  CHECK(parsed("a \xE2\x80\x9C" "b\xE2\x80\x9D;").errors() ==
-        strings{"f:1:3: error: \"\xE2\x80\x9C\" is not a quote here: write \" or '"});
+  CHECK(parsed("a \xE2\x80\x9C"
+               "b\xE2\x80\x9D;")
+            .errors() == strings{"f:1:3: error: \"\xE2\x80\x9C\" is not a quote here: write \" or '"});
 }
 
 TEST_CASE("a byte order mark is named") {
-  const parsed file("\xEF\xBB\xBF" "a;");
-  CHECK(file.errors() == strings{"f:1:1: error: the file begins with a byte order mark; save it as UTF-8 without one"});
+  const parsed file(
+      "\xEF\xBB\xBF"
+      "a;");
+  CHECK(file.errors() ==
+        strings{"f:1:1: error: the file begins with a byte order mark; save it as UTF-8 without one"});
   CHECK(file.words() == strings{"a"});
 }
 

@@ -10,7 +10,8 @@ strings in_upstream(std::string_view text, std::string_view before = {}) {
       with_http(std::string(before) + "upstream u { " + std::string(text) + " }"), "t.conf"));
 }
 
-const wsproxy_gateway::upstream_group& group(const std::shared_ptr<const wsproxy_gateway::configuration>& config) {
+const wsproxy_gateway::upstream_group& group(
+    const std::shared_ptr<const wsproxy_gateway::configuration>& config) {
   return config->upstreams.at(config->find_upstream("u").value());
 }
 
@@ -33,12 +34,14 @@ TEST_CASE("a server's parameters become the backend's options") {
 }
 
 TEST_CASE("slow_start and backup are refused with the methods that have none") {
-  for (const std::string method : {"hash $remote_addr", "hash $remote_addr consistent", "ip_hash", "random"}) {
+  for (const std::string method :
+       {"hash $remote_addr", "hash $remote_addr consistent", "ip_hash", "random"}) {
     for (const std::string parameter : {"slow_start=30s", "backup"}) {
       CAPTURE(method, parameter);
       const auto name = parameter == "backup" ? std::string("backups") : std::string("slow_start");
       CHECK(in_upstream(method + "; server 127.0.0.1:1; server 127.0.0.1:2 " + parameter + ";") ==
-            strings{"t.conf:3:1: error: upstream \"u\": backend \"127.0.0.1:2\": the balancing method does not support " +
+            strings{"t.conf:3:1: error: upstream \"u\": backend \"127.0.0.1:2\": the balancing method does "
+                    "not support " +
                     name});
     }
   }
@@ -65,9 +68,12 @@ TEST_CASE("resolve: a name is looked up while running, and needs not be found ye
   CHECK(u.group.backends().size() == 3);
 }
 
-TEST_CASE("resolve: an upstream's own resolver comes before that of http; without resolve nothing is looked up again") {
-  const auto own = load(with_http("resolver 127.0.0.1 valid=10s;"
-                                  "upstream u { zone u 64k; resolver 127.0.0.2 valid=3s; server a.invalid resolve; }"));
+TEST_CASE(
+    "resolve: an upstream's own resolver comes before that of http; without resolve nothing is looked up "
+    "again") {
+  const auto own =
+      load(with_http("resolver 127.0.0.1 valid=10s;"
+                     "upstream u { zone u 64k; resolver 127.0.0.2 valid=3s; server a.invalid resolve; }"));
   CHECK(group(own).resolver.valid == std::chrono::seconds(3));
   const auto none = load(with_http("resolver 127.0.0.1; upstream u { zone u 64k; server localhost:1; }"));
   CHECK(group(none).resolved.empty());
@@ -76,7 +82,8 @@ TEST_CASE("resolve: an upstream's own resolver comes before that of http; withou
 
 TEST_CASE("resolve: what nginx asks for is asked for") {
   CHECK(in_upstream("server a.invalid resolve;", "resolver 127.0.0.1 valid=1s;").back() ==
-        "t.conf:3:49: error: resolving names at run time requires upstream \"u\" to be in shared memory: add \"zone u 64k\"");
+        "t.conf:3:49: error: resolving names at run time requires upstream \"u\" to be in shared memory: add "
+        "\"zone u 64k\"");
   CHECK(in_upstream("zone u 64k; server a.invalid resolve;") ==
         strings{"t.conf:3:33: error: no resolver defined to resolve names at run time in upstream \"u\""});
   CHECK(in_upstream("zone u big; server 127.0.0.1:1;") ==
@@ -84,12 +91,16 @@ TEST_CASE("resolve: what nginx asks for is asked for") {
 }
 
 TEST_CASE("resolver: the system's is used, and the file is told so once") {
-  const auto of = [](std::string_view text) { return messages(wsproxy_gateway::load_text(with_http(text), "t.conf")); };
-  CHECK(of("resolver 127.0.0.1 valid=5s;") ==
-        strings{"t.conf:3:1: warning: the addresses in \"resolver\" are not asked: names are looked up by the system"});
+  const auto of = [](std::string_view text) {
+    return messages(wsproxy_gateway::load_text(with_http(text), "t.conf"));
+  };
+  CHECK(of("resolver 127.0.0.1 valid=5s;") == strings{"t.conf:3:1: warning: the addresses in \"resolver\" "
+                                                      "are not asked: names are looked up by the system"});
   CHECK(of("resolver 127.0.0.1; upstream u { resolver 127.0.0.1; server 127.0.0.1:1; }").size() == 1);
-  CHECK(of("resolver valid=5s;").at(0) == "t.conf:3:1: error: no name servers defined in \"resolver\" directive");
-  CHECK(of("resolver 127.0.0.1 valid=never;").at(1).find("invalid parameter \"valid=never\"") != std::string::npos);
+  CHECK(of("resolver valid=5s;").at(0) ==
+        "t.conf:3:1: error: no name servers defined in \"resolver\" directive");
+  CHECK(of("resolver 127.0.0.1 valid=never;").at(1).find("invalid parameter \"valid=never\"") !=
+        std::string::npos);
   CHECK(of("resolver 127.0.0.1 ipv4=off ipv6=off;").at(0).find("cannot both be off") != std::string::npos);
   CHECK(of("resolver 127.0.0.1:0x;").back().find("invalid port") != std::string::npos);
   CHECK(of("resolver_timeout 5s;").at(0).find("is ignored") != std::string::npos);

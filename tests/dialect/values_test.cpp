@@ -35,13 +35,14 @@ TEST_CASE("sizes have units of 1024") {
   CHECK(parse_size("8k") == 8192u);
   CHECK(parse_size("1M") == 1u << 20);
   CHECK(parse_size("2g") == std::uint64_t{2} << 30);
-  for (const auto* text : {"", "k", "1kk", "-1", "1t", "99999999999g"}) CHECK_FALSE(parse_size(text).has_value());
+  for (const auto* text : {"", "k", "1kk", "-1", "1t", "99999999999g"})
+    CHECK_FALSE(parse_size(text).has_value());
 }
 
 TEST_CASE("the nearest name is suggested, a far one is not") {
   CHECK(closest("proxy_pas", {"proxy_pass", "proxy_redirect"}) == "proxy_pass");
   CHECK(closest("xyz", {"proxy_pass"}).empty());
-  CHECK(closest("proxypaas", {"proxy_pass"}) == "proxy_pass");    // one is missing, another wrong
+  CHECK(closest("proxypaas", {"proxy_pass"}) == "proxy_pass");     // one is missing, another wrong
   CHECK(closest("prroxy_ppass", {"proxy_pass"}) == "proxy_pass");  // two are too many
   CHECK(closest("rpoxypass", {"proxy_pass"}).empty());             // three changes
   CHECK(closest("lisen", {"lister", "listen"}) == "listen");       // the nearer one

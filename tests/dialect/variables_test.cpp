@@ -10,7 +10,8 @@ namespace {
 
 /// What a text with variables comes to, for a request.
 std::string value(std::string_view text, const request& what = {}, std::string_view http = {}) {
-  const auto file = with_http(std::string(http) + "server { listen 127.0.0.1:8020; server_name first.test second.test;\n"
+  const auto file = with_http(std::string(http) +
+                              "server { listen 127.0.0.1:8020; server_name first.test second.test;\n"
                               "location / { proxy_pass http://127.0.0.1:81; proxy_set_header X \"" +
                               std::string(text) + "\"; } }");
   return std::string(ask(file, what).rewrite().set.value_or_empty("X"));
@@ -28,10 +29,13 @@ TEST_CASE("the connection's variables") {
 }
 
 TEST_CASE("the request's variables") {
-  const request what{.target = "/a%20b//c?x=1&Y=2", .fields = {{"Host", "Example.TEST:99"}, {"Content-Type", "t/u"}}};
-  CHECK(value("$request_method $request_uri $scheme $server_protocol", what) == "GET /a%20b//c?x=1&Y=2 http HTTP/1.1");
+  const request what{.target = "/a%20b//c?x=1&Y=2",
+                     .fields = {{"Host", "Example.TEST:99"}, {"Content-Type", "t/u"}}};
+  CHECK(value("$request_method $request_uri $scheme $server_protocol", what) ==
+        "GET /a%20b//c?x=1&Y=2 http HTTP/1.1");
   CHECK(value("$uri|$args|$query_string|$is_args", what) == "/a b/c|x=1&Y=2|x=1&Y=2|?");
-  CHECK(value("$host|$http_host|$content_type|$arg_y|$arg_none|", what) == "example.test|Example.TEST:99|t/u|2||");
+  CHECK(value("$host|$http_host|$content_type|$arg_y|$arg_none|", what) ==
+        "example.test|Example.TEST:99|t/u|2||");
   CHECK(value("$is_args|$args", {}) == "|");
   CHECK(value("$proxy_host $proxy_port") == "127.0.0.1:81 81");
 }
@@ -41,7 +45,8 @@ TEST_CASE("without a Host, the first server name stands in") {
 }
 
 TEST_CASE("several lines of a field are joined") {
-  const request what{.fields = {{"Host", "h"}, {"X-Two", "a"}, {"x-two", "b"}, {"Cookie", "c=1"}, {"Cookie", "d=2"}}};
+  const request what{
+      .fields = {{"Host", "h"}, {"X-Two", "a"}, {"x-two", "b"}, {"Cookie", "c=1"}, {"Cookie", "d=2"}}};
   CHECK(value("$http_x_two|$http_cookie|$http_none|", what) == "a, b|c=1; d=2||");
 }
 
@@ -72,10 +77,13 @@ TEST_CASE("a map chooses by exact value, and otherwise its default") {
   CHECK(value("$c", {.fields = {{"Host", "h"}, {"Upgrade", ""}}}, map) == "close");
 }
 
-TEST_CASE("a map without default gives nothing") { CHECK(value("[$c]", {}, "map $host $c { a b; }") == "[]"); }
+TEST_CASE("a map without default gives nothing") {
+  CHECK(value("[$c]", {}, "map $host $c { a b; }") == "[]");
+}
 
 TEST_CASE("a map's results may be variables and other maps") {
-  CHECK(value("$c", {}, "map $host $c { default \"$server_port-$d\"; } map $arg_x $d { default D; }") == "8020-D");
+  CHECK(value("$c", {}, "map $host $c { default \"$server_port-$d\"; } map $arg_x $d { default D; }") ==
+        "8020-D");
 }
 
 TEST_CASE("a map may match patterns and hand on what they captured") {
@@ -99,7 +107,8 @@ TEST_CASE("a map of hostnames knows wildcards") {
 }
 
 TEST_CASE("maps that use each other in a circle are an error, not a crash") {
-  const auto config = load(with_http("map $a $b { default $a; } map $b $a { default $b; } server { listen 127.0.0.1:8020;"
-                                     "location / { return 200 $a; } }"));
+  const auto config =
+      load(with_http("map $a $b { default $a; } map $b $a { default $b; } server { listen 127.0.0.1:8020;"
+                     "location / { return 200 $a; } }"));
   CHECK_THROWS_AS(asked(config, {}), std::runtime_error);
 }

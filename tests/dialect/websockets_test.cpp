@@ -8,7 +8,8 @@ using strings = std::vector<std::string>;
 
 namespace {
 
-const wsproxy::route& route_of(const std::shared_ptr<const wsproxy_gateway::configuration>& config, std::size_t location) {
+const wsproxy::route& route_of(const std::shared_ptr<const wsproxy_gateway::configuration>& config,
+                               std::size_t location) {
   return *config->servers.at(0)->locations.at(location)->here.upgrading;
 }
 
@@ -27,7 +28,8 @@ strings wrong(std::string_view line) {
 
 }  // namespace
 
-TEST_CASE("without websocket_ directives a tunnel is what nginx's is: unlimited, and nothing is put into it") {
+TEST_CASE(
+    "without websocket_ directives a tunnel is what nginx's is: unlimited, and nothing is put into it") {
   const auto r = with("");
   CHECK(r.tunnel.heartbeat == wsproxy::heartbeat{});
   CHECK(r.tunnel.timeouts.max_lifetime == 0s);
@@ -52,7 +54,8 @@ TEST_CASE("each websocket_ directive sets what it is named after") {
   CHECK(with("websocket_frames enforce;").tunnel.frames == wsproxy::frames::enforce);
   CHECK(with("websocket_frames observe;").tunnel.frames == wsproxy::frames::observe);
   CHECK(with("websocket_frames off;").tunnel.frames == wsproxy::frames::off);
-  CHECK(with("websocket_slow_consumer 30s;").tunnel.slow_consumer == wsproxy::slow_consumer{.after = 30s, .close = true});
+  CHECK(with("websocket_slow_consumer 30s;").tunnel.slow_consumer ==
+        wsproxy::slow_consumer{.after = 30s, .close = true});
   const auto drain = with("websocket_drain spread=10s code=1012 reason=restart;").drain;
   CHECK(drain == wsproxy::drain_options{.deadline = 0s, .spread = 10s, .code = 1012, .reason = "restart"});
   CHECK(with("websocket_drain spread=10s;").drain->code == 1001);
@@ -92,26 +95,34 @@ TEST_CASE("frames are found wherever a Close of ours must have its place") {
 
 TEST_CASE("what is wrong in a websocket_ directive is named with its place") {
   CHECK(wrong("websocket_heartbeat soon;") ==
-        strings{"t.conf:5:21: error: invalid value \"soon\" in \"websocket_heartbeat\" directive: a time is 60s, 1m30s or 500ms"});
+        strings{"t.conf:5:21: error: invalid value \"soon\" in \"websocket_heartbeat\" directive: a time is "
+                "60s, 1m30s or 500ms"});
   CHECK(wrong("websocket_heartbeat 1s timeout=x;") ==
-        strings{"t.conf:5:24: error: invalid value \"x\" in \"websocket_heartbeat\" directive: a time is 60s, 1m30s or 500ms"});
+        strings{"t.conf:5:24: error: invalid value \"x\" in \"websocket_heartbeat\" directive: a time is "
+                "60s, 1m30s or 500ms"});
   CHECK(wrong("websocket_heartbeat 1s side=server;") ==
-        strings{"t.conf:5:24: error: invalid value \"server\" in \"websocket_heartbeat\" directive: a side is both, client or upstream"});
+        strings{"t.conf:5:24: error: invalid value \"server\" in \"websocket_heartbeat\" directive: a side "
+                "is both, client or upstream"});
   CHECK(wrong("websocket_heartbeat 1s sides=both;") ==
         strings{"t.conf:5:24: error: invalid parameter \"sides=both\" in \"websocket_heartbeat\" directive"});
-  CHECK(wrong("websocket_heartbeat 1s side=both side=both;") == strings{"t.conf:5:34: error: parameter \"side\" is given twice"});
+  CHECK(wrong("websocket_heartbeat 1s side=both side=both;") ==
+        strings{"t.conf:5:34: error: parameter \"side\" is given twice"});
   CHECK(wrong("websocket_max_lifetime 1h jitter=10;") ==
-        strings{"t.conf:5:27: error: invalid value \"10\" in \"websocket_max_lifetime\" directive: a jitter is 0% to 100%"});
+        strings{"t.conf:5:27: error: invalid value \"10\" in \"websocket_max_lifetime\" directive: a jitter "
+                "is 0% to 100%"});
   CHECK(wrong("websocket_max_message_size many;") ==
-        strings{"t.conf:5:28: error: invalid value \"many\" in \"websocket_max_message_size\" directive: a size is 64k, 1m or off"});
+        strings{"t.conf:5:28: error: invalid value \"many\" in \"websocket_max_message_size\" directive: a "
+                "size is 64k, 1m or off"});
   CHECK(wrong("websocket_frames on;") ==
-        strings{"t.conf:5:18: error: invalid value \"on\" in \"websocket_frames\" directive: it is off, observe or enforce"});
+        strings{"t.conf:5:18: error: invalid value \"on\" in \"websocket_frames\" directive: it is off, "
+                "observe or enforce"});
   CHECK(wrong("websocket_drain 10s;") ==
         strings{"t.conf:5:17: error: invalid parameter \"10s\" in \"websocket_drain\" directive"});
   for (const auto* code : {"1005", "999", "1006", "1015", "2000", "5000", "x"})
     CHECK(wrong("websocket_drain code=" + std::string(code) + ";") ==
           strings{"t.conf:5:17: error: invalid value \"" + std::string(code) +
-                  "\" in \"websocket_drain\" directive: a Close code is 1000 to 1003, 1007 to 1014 or 3000 to 4999"});
-  CHECK(wrong("websocket_slow_consumer;") ==
-        strings{"t.conf:5:1: error: invalid number of arguments in \"websocket_slow_consumer\" directive: it takes 1"});
+                  "\" in \"websocket_drain\" directive: a Close code is 1000 to 1003, 1007 to 1014 or 3000 "
+                  "to 4999"});
+  CHECK(wrong("websocket_slow_consumer;") == strings{"t.conf:5:1: error: invalid number of arguments in "
+                                                     "\"websocket_slow_consumer\" directive: it takes 1"});
 }

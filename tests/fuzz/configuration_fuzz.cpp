@@ -32,12 +32,9 @@ extern "C" int getaddrinfo(const char* name, const char*, const addrinfo*, addri
   auto one = std::make_unique<found>();
   auto* v4 = reinterpret_cast<sockaddr_in*>(&one->at);
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&one->at);
-  if (name != nullptr && inet_pton(AF_INET, name, &v4->sin_addr) == 1)
-    one->at.ss_family = AF_INET;
-  else if (name != nullptr && inet_pton(AF_INET6, name, &v6->sin6_addr) == 1)
-    one->at.ss_family = AF_INET6;
-  else
-    return EAI_NONAME;
+  if (name != nullptr && inet_pton(AF_INET, name, &v4->sin_addr) == 1) one->at.ss_family = AF_INET;
+  else if (name != nullptr && inet_pton(AF_INET6, name, &v6->sin6_addr) == 1) one->at.ss_family = AF_INET6;
+  else return EAI_NONAME;
   one->info.ai_family = one->at.ss_family;
   one->info.ai_addr = reinterpret_cast<sockaddr*>(&one->at);
   one->info.ai_addrlen = one->at.ss_family == AF_INET ? sizeof *v4 : sizeof *v6;
@@ -78,20 +75,72 @@ void follow(const wsproxy_gateway::router& router, const inbound& request) {
   (void)router.error_answer(502, {}, request);
   const request_head unread;
   (void)router.error_answer(
-      400, {}, {unread, request.client, request.client_port, request.local, request.local_port, request.listener});
+      400, {},
+      {unread, request.client, request.client_port, request.local, request.local_port, request.listener});
   (void)router.access_logs(request);
 }
 
 // ---- New inputs
 
-constexpr std::string_view values[] = {
-    "on", "off", "1", "0", "-1", "1k", "2m", "300ms", "1h 30m", "default", "''", "\"a $b\"", "/a/", "~ ^/(?<x>a)", "~*",
-    "=", "!=", "!~", "^~", "$x", "$1", "${host}", "$http_x_kind", "$cookie_a", "$arg_d", "$uri", "$request_uri",
-    "$args", "$proxy_add_x_forwarded_for", "$upstream_addr", "$status", "127.0.0.1:1", "[::1]:1", "unix:/a", "a.test",
-    "*.test", "up", "http://up", "http://up/b/", "http://$x/c", "weight=2", "backup", "consistent", "always", "301",
-    "204", "error", "timeout", "http_502", "interval=1s", "side=client", "spread=1s", "jitter=10%", "Host", "X-A"};
+constexpr std::string_view values[] = {"on",
+                                       "off",
+                                       "1",
+                                       "0",
+                                       "-1",
+                                       "1k",
+                                       "2m",
+                                       "300ms",
+                                       "1h 30m",
+                                       "default",
+                                       "''",
+                                       "\"a $b\"",
+                                       "/a/",
+                                       "~ ^/(?<x>a)",
+                                       "~*",
+                                       "=",
+                                       "!=",
+                                       "!~",
+                                       "^~",
+                                       "$x",
+                                       "$1",
+                                       "${host}",
+                                       "$http_x_kind",
+                                       "$cookie_a",
+                                       "$arg_d",
+                                       "$uri",
+                                       "$request_uri",
+                                       "$args",
+                                       "$proxy_add_x_forwarded_for",
+                                       "$upstream_addr",
+                                       "$status",
+                                       "127.0.0.1:1",
+                                       "[::1]:1",
+                                       "unix:/a",
+                                       "a.test",
+                                       "*.test",
+                                       "up",
+                                       "http://up",
+                                       "http://up/b/",
+                                       "http://$x/c",
+                                       "weight=2",
+                                       "backup",
+                                       "consistent",
+                                       "always",
+                                       "301",
+                                       "204",
+                                       "error",
+                                       "timeout",
+                                       "http_502",
+                                       "interval=1s",
+                                       "side=client",
+                                       "spread=1s",
+                                       "jitter=10%",
+                                       "Host",
+                                       "X-A"};
 
-std::string_view one_of(std::span<const std::string_view> all, std::uint32_t random) { return all[random % all.size()]; }
+std::string_view one_of(std::span<const std::string_view> all, std::uint32_t random) {
+  return all[random % all.size()];
+}
 
 /// A directive of the table with some arguments.
 std::string any_directive(std::minstd_rand& random) {
@@ -113,17 +162,22 @@ std::size_t boundary(std::string_view text, std::minstd_rand& random) {
 
 // Bytes are changed as in any text; and as often directives and words are, which that seldom hits upon.
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
-extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
+extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most,
+                                               unsigned seed) {
   std::minstd_rand random(seed);
   if (size == 0 || random() % 2 == 0) return LLVMFuzzerMutate(data, size, most);
   std::string text(reinterpret_cast<const char*>(data), size);
   const auto at = std::max<std::size_t>(1, boundary(text, random));  // behind the choices
   const auto after = std::min(text.find_first_of(" \n;{}", at + 1), text.size());
   switch (random() % 4) {
-    case 0:
-    case 1: text.insert(std::min(text.size(), text.find_first_of(";{}", at)), ";\n" + any_directive(random)); break;
-    case 2: text.replace(at, after - at, " " + std::string(one_of(values, static_cast<std::uint32_t>(random())))); break;
-    case 3: text.erase(at, after - at); break;
+  case 0:
+  case 1:
+    text.insert(std::min(text.size(), text.find_first_of(";{}", at)), ";\n" + any_directive(random));
+    break;
+  case 2:
+    text.replace(at, after - at, " " + std::string(one_of(values, static_cast<std::uint32_t>(random()))));
+    break;
+  case 3: text.erase(at, after - at); break;
   }
   size = std::min(text.size(), most);
   std::ranges::copy_n(text.begin(), static_cast<std::ptrdiff_t>(size), data);

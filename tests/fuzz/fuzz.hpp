@@ -36,8 +36,7 @@ class input {
 
 /// Calls `visit(piece)` for the pieces of `bytes`, until it returns false. The sizes of the pieces are
 /// pseudo-random by `seed`; 0 is a single piece, 255 single bytes.
-template <class Visit>
-void in_pieces(std::string_view bytes, std::uint8_t seed, Visit visit) {
+template <class Visit> void in_pieces(std::string_view bytes, std::uint8_t seed, Visit visit) {
   std::uint32_t state = seed;
   while (!bytes.empty()) {
     state = state * 1664525u + 1013904223u;

@@ -63,10 +63,8 @@ parsed parse(kind what, const head_limits& limits, std::string_view bytes, std::
 // Without empty lines, space around values and dropped fields, which are not kept.
 std::string written(kind what, const parsed& from) {
   std::string bytes;
-  if (what == kind::request)
-    serialize(request_head{from.method, from.text, from.version, from.lines}, bytes);
-  else
-    serialize(response_head{from.status, from.text, from.version, from.lines}, bytes);
+  if (what == kind::request) serialize(request_head{from.method, from.text, from.version, from.lines}, bytes);
+  else serialize(response_head{from.status, from.text, from.version, from.lines}, bytes);
   return bytes;
 }
 
@@ -128,9 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::require(again.done && again.consumed == text.size(), "what is written is a head");
   again.consumed = whole.consumed;
   fuzz::require(again == whole, "what is written is the same head");
-  if (what == kind::request)
-    send_upstream(whole);
-  else
-    receive(whole);
+  if (what == kind::request) send_upstream(whole);
+  else receive(whole);
   return 0;
 }

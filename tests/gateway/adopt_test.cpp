@@ -20,9 +20,7 @@ using wsproxy::worker_pool;
 
 namespace {
 
-bool is_open(int number) {
-  return ::fcntl(number, F_GETFD) >= 0;
-}
+bool is_open(int number) { return ::fcntl(number, F_GETFD) >= 0; }
 
 /// A host that is no Asio program: it accepts, and has a pool in front of a backend that the test plays.
 struct host {
@@ -77,7 +75,7 @@ struct host {
   listener front, backend;
   wsproxy::upstream to{{{.name = backend.name()}}};
   mailbox<forward_result> results;
-  std::string seen;  // by the backend
+  std::string seen;                   // by the backend
   std::unique_ptr<worker_pool> pool;  // ends first
 };
 
@@ -608,7 +606,8 @@ TEST_CASE("adopt: a drain closes tunnels politely, lets answers end, and refuses
   h.pool->adopt(descriptor::given(c.fd), h.to, h.plain(), h.on_end());
   auto backend = h.answer("");
   std::atomic<int> drained{-1};
-  std::thread draining([&] { drained = h.pool->drain({.deadline = patience, .code = 1012, .reason = "restart"}); });
+  std::thread draining(
+      [&] { drained = h.pool->drain({.deadline = patience, .code = 1012, .reason = "restart"}); });
   CHECK(close_code(read_frame(t.client)) == 1012);
   CHECK(close_code(read_frame(t.backend)) == 1012);
 

@@ -59,7 +59,8 @@ TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and w
   const wsproxy::upstream to({{.name = backend.name()}});
   wsproxy::worker_pool pool(1);
   auto adopted = peer::connect(door.port());
-  pool.adopt(wsproxy::descriptor::given(::fcntl(door.accept().descriptor(), F_DUPFD_CLOEXEC, 0)), to, upgrade());
+  pool.adopt(wsproxy::descriptor::given(::fcntl(door.accept().descriptor(), F_DUPFD_CLOEXEC, 0)), to,
+             upgrade());
   auto behind_pool = grant(backend);
 
   auto forwarded = peer::connect(door.port());
@@ -68,15 +69,16 @@ TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and w
   asio::generic::stream_protocol::socket socket(loop.context, asio::generic::stream_protocol(AF_INET, 0),
                                                 ::fcntl(ours.descriptor(), F_DUPFD_CLOEXEC, 0));
   mailbox<wsproxy::forward_result> results;
-  loop.call([&] { wsproxy::async_forward(socket, to, upgrade(), [&](auto end) { results.put(std::move(end)); }); });
+  loop.call(
+      [&] { wsproxy::async_forward(socket, to, upgrade(), [&](auto end) { results.put(std::move(end)); }); });
   auto behind_forward = grant(backend);
   read_head(adopted);
   read_head(forwarded);
 
   // The test's own.
   std::set<int> known = before;
-  for (const auto* own : {&through_gateway.client, &through_gateway.backend, &adopted, &behind_pool, &forwarded,
-                          &ours, &behind_forward})
+  for (const auto* own : {&through_gateway.client, &through_gateway.backend, &adopted, &behind_pool,
+                          &forwarded, &ours, &behind_forward})
     known.insert(own->descriptor());
   for (const auto* own : {&front.backend, &door, &backend}) known.insert(own->descriptor());
   for (const int number : open_descriptors()) {

@@ -26,9 +26,7 @@ setup answering(wsproxy::gateway::selector select, wsproxy::gateway_options opti
   return {.options = std::move(options), .select = std::move(select)};
 }
 
-decision echo_target(const inbound& request) {
-  return wsproxy::respond{.body = request.head.target};
-}
+decision echo_target(const inbound& request) { return wsproxy::respond{.body = request.head.target}; }
 
 /// A directory of the test's own.
 struct directory {
@@ -211,7 +209,8 @@ TEST_CASE("what is only told of an exchange, and throws, costs a warning") {
   listener backend;
   const wsproxy::upstream to({{.name = backend.name()}});
   with.select = [&](const inbound&) -> decision {
-    return wsproxy::pass{.to = to, .on_end = [](const wsproxy::forward_result&) { throw std::runtime_error("no"); }};
+    return wsproxy::pass{.to = to,
+                         .on_end = [](const wsproxy::forward_result&) { throw std::runtime_error("no"); }};
   };
   proxy p(std::move(with));
   auto client = p.client();
@@ -424,19 +423,21 @@ TEST_CASE("a connection has the reception that its listener is given") {
 TEST_CASE("what a pass came with is there when the exchange has failed, and in the log") {
   const wsproxy::upstream* to = nullptr;
   const auto mark = std::make_shared<std::string>("mine");
-  const auto named = [](const inbound& in) { return in.user != nullptr ? *static_cast<std::string*>(in.user) : "none"; };
+  const auto named = [](const inbound& in) {
+    return in.user != nullptr ? *static_cast<std::string*>(in.user) : "none";
+  };
   wsproxy::route how;
   mailbox<std::string> seen;
   how.on_attempt = [&](const wsproxy::exchange& what, const wsproxy::backend&) {
     seen.put("attempt " + *static_cast<std::string*>(what.user.get()));
   };
-  proxy p({.options = {.error_answer = [&](int status, const std::error_code&, const inbound& in) -> wsproxy::respond {
+  proxy p({.options = {.error_answer = [&](int status, const std::error_code&,
+                                           const inbound& in) -> wsproxy::respond {
                          seen.put("answer " + named(in));
                          return {.status = status};
                        },
-                       .on_request = [&](const inbound& in, int, std::uint64_t, const wsproxy::forward_result*) {
-                         seen.put("log " + named(in));
-                       }},
+                       .on_request = [&](const inbound& in, int, std::uint64_t,
+                                         const wsproxy::forward_result*) { seen.put("log " + named(in)); }},
            .select = [&, route = wsproxy::route::make(std::move(how))](const inbound& in) -> decision {
              if (in.head.target == "/own") return wsproxy::respond{};
              return wsproxy::pass{.to = *to, .how = route, .user = mark};
@@ -447,7 +448,8 @@ TEST_CASE("what a pass came with is there when the exchange has failed, and in t
   client.send(get("/") + get("/own"));
   CHECK(read_message(client).status() == 502);
   CHECK(read_message(client).status() == 200);
-  for (const auto* const what : {"attempt mine", "answer mine", "log mine", "log none"}) CHECK(seen.take() == what);
+  for (const auto* const what : {"attempt mine", "answer mine", "log mine", "log none"})
+    CHECK(seen.take() == what);
 }
 
 TEST_CASE("a connection is closed after the response where the selector says so, and the client is told") {

@@ -35,9 +35,10 @@ namespace {
 template <class Context> class counted_gateway {
  public:
   explicit counted_gateway(const wsproxy::upstream& to, wsproxy::route how)
-      : gateway_(context_.get_executor(), [to, how = wsproxy::route::make(std::move(how))](const wsproxy::inbound&) {
-          return wsproxy::pass{.to = to, .how = how};
-        }) {
+      : gateway_(context_.get_executor(),
+                 [to, how = wsproxy::route::make(std::move(how))](const wsproxy::inbound&) {
+                   return wsproxy::pass{.to = to, .how = how};
+                 }) {
     const auto at = gateway_.listen("127.0.0.1:0");
     port = static_cast<std::uint16_t>(std::stoul(at.substr(at.rfind(':') + 1)));
     thread_ = std::thread([this] { context_.run(); });
@@ -81,10 +82,12 @@ void exchange_messages(test::peer& client, test::peer& backend, int times) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a message through an open tunnel allocates nothing", "", asio::io_context, wsproxy::edge_context) {
+TEMPLATE_TEST_CASE("a message through an open tunnel allocates nothing", "", asio::io_context,
+                   wsproxy::edge_context) {
   for (const auto mode : {wsproxy::frames::off, wsproxy::frames::observe, wsproxy::frames::enforce}) {
     test::listener listening;
-    counted_gateway<TestType> gateway(wsproxy::upstream({{.name = listening.name()}}), {.tunnel = {.frames = mode}});
+    counted_gateway<TestType> gateway(wsproxy::upstream({{.name = listening.name()}}),
+                                      {.tunnel = {.frames = mode}});
     const auto at_first = gateway.count();
     auto client = test::peer::connect(gateway.port);
     client.send(test::handshake());

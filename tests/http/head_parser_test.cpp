@@ -37,10 +37,8 @@ reading read(head_parser::kind kind, const std::vector<std::string_view>& pieces
   }
   if (result.error) result.consumed = 0;
   if (result.done) {
-    if (kind == head_parser::kind::request)
-      serialize(parser.take_request(), result.head);
-    else
-      serialize(parser.take_response(), result.head);
+    if (kind == head_parser::kind::request) serialize(parser.take_request(), result.head);
+    else serialize(parser.take_response(), result.head);
   }
   return result;
 }
@@ -63,9 +61,7 @@ reading read_request(std::string_view bytes, const head_limits& limits = {}) {
   return read_all_ways(head_parser::kind::request, bytes, limits);
 }
 
-reading read_response(std::string_view bytes) {
-  return read_all_ways(head_parser::kind::response, bytes);
-}
+reading read_response(std::string_view bytes) { return read_all_ways(head_parser::kind::response, bytes); }
 
 request_head parse(std::string_view bytes) {
   head_parser parser(head_parser::kind::request);
@@ -188,7 +184,8 @@ TEST_CASE("names of unusual token characters are kept on demand, and always in r
   CHECK(read_response("HTTP/1.1 200 OK\r\n" + lines).head == "HTTP/1.1 200 OK\r\n" + lines);
   head_limits underscores;
   underscores.keep_underscores = true;
-  CHECK(read_request("GET / HTTP/1.1\r\n" + lines, underscores).head == "GET / HTTP/1.1\r\nX_Real_IP: 1\r\n\r\n");
+  CHECK(read_request("GET / HTTP/1.1\r\n" + lines, underscores).head ==
+        "GET / HTTP/1.1\r\nX_Real_IP: 1\r\n\r\n");
 }
 
 // Each row ends with the byte that is wrong.
@@ -409,10 +406,8 @@ TEST_CASE("a parser reads one head after another, and nothing of one is left in 
         REQUIRE_FALSE(outcome.error);
         at += outcome.consumed;
         if (!outcome.done) continue;
-        if (kind == head_parser::kind::request)
-          serialize(parser.take_request(), all);
-        else
-          serialize(parser.take_response(), all);
+        if (kind == head_parser::kind::request) serialize(parser.take_request(), all);
+        else serialize(parser.take_response(), all);
       }
       CHECK(all == bytes);
       CHECK_FALSE(parser.begun());

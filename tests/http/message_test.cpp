@@ -10,8 +10,7 @@ using namespace std::string_literals;
 
 namespace {
 
-template <class Head>
-std::string written(const Head& head) {
+template <class Head> std::string written(const Head& head) {
   std::string out;
   serialize(head, out);
   return out;
@@ -65,7 +64,9 @@ TEST_CASE("a small response has its extra fields, then its length") {
         "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\ngone\n");
   CHECK(make_response(502, "", {}, true) ==
         "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-  CHECK(make_response(403, "no\n", {{"content-length", "100"}, {"Transfer-Encoding", "chunked"}, {"Connection", "close"}}, true) ==
+  CHECK(make_response(403, "no\n",
+                      {{"content-length", "100"}, {"Transfer-Encoding", "chunked"}, {"Connection", "close"}},
+                      true) ==
         "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno\n");
   CHECK(make_response(418, "") == "HTTP/1.1 418 \r\nContent-Length: 0\r\n\r\n");
 }

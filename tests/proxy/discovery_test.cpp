@@ -87,7 +87,8 @@ class restless : public wsproxy::discovery {
 
 }  // namespace
 
-TEST_CASE("a list that changes 1,000 times from another thread under traffic loses no tunnel and no request") {
+TEST_CASE(
+    "a list that changes 1,000 times from another thread under traffic loses no tunnel and no request") {
   echo_server servers[4];
   std::vector<std::string> names;
   for (const auto& each : servers) names.push_back(each.name());
@@ -135,9 +136,9 @@ TEST_CASE("a list that changes 1,000 times ends the tunnels of who left, if aske
   }
   std::atomic<int> told{0};
   {
-    const wsproxy::follower follows(p.to, std::make_unique<restless>(names, 1000, told),
-                                    {.removed = {.tunnels = wsproxy::removal::kind::close,
-                                                 .sessions = {p.server().sessions()}}});
+    const wsproxy::follower follows(
+        p.to, std::make_unique<restless>(names, 1000, told),
+        {.removed = {.tunnels = wsproxy::removal::kind::close, .sessions = {p.server().sessions()}}});
     CHECK(eventually([&] { return told == 1000; }));
   }
   int closed = 0;

@@ -24,7 +24,8 @@ using wsproxy::edge_context;
 
 /// Says when it expired, on the executor.
 struct ringing final : wsproxy::timer {
-  explicit ringing(asio::any_io_executor on) : executor(std::move(on)), work(asio::make_work_guard(executor)) {}
+  explicit ringing(asio::any_io_executor on)
+      : executor(std::move(on)), work(asio::make_work_guard(executor)) {}
   void expired() override {
     asio::post(executor, [this] {
       ++rings;

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <asio/cancellation_signal.hpp>
 #include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
@@ -42,7 +42,9 @@ struct pair {
   void hang_up() {
     if (peer >= 0) ::close(std::exchange(peer, -1));
   }
-  void send(std::string_view text) const { REQUIRE(::send(peer, text.data(), text.size(), 0) == ssize_t(text.size())); }
+  void send(std::string_view text) const {
+    REQUIRE(::send(peer, text.data(), text.size(), 0) == ssize_t(text.size()));
+  }
 
   std::optional<edge_socket> socket;
   int peer = -1;
@@ -144,8 +146,8 @@ TEMPLATE_TEST_CASE("cancel and close end the waits of an edge_socket, later and 
   }
 }
 
-TEMPLATE_TEST_CASE("an edge_socket may be destroyed by its own handler, with other events pending", "", asio::io_context,
-                   wsproxy::edge_context) {
+TEMPLATE_TEST_CASE("an edge_socket may be destroyed by its own handler, with other events pending", "",
+                   asio::io_context, wsproxy::edge_context) {
   TestType context;
   pair first(context.get_executor()), second(context.get_executor());
   int calls = 0;
@@ -164,8 +166,8 @@ TEMPLATE_TEST_CASE("an edge_socket may be destroyed by its own handler, with oth
   CHECK(calls == 1);
 }
 
-TEMPLATE_TEST_CASE("a number that is used again is another edge_socket, to the events of the first too", "", asio::io_context,
-                   wsproxy::edge_context) {
+TEMPLATE_TEST_CASE("a number that is used again is another edge_socket, to the events of the first too", "",
+                   asio::io_context, wsproxy::edge_context) {
   TestType context;
   pair first(context.get_executor());
   const int number = first.socket->native_handle();
@@ -188,8 +190,8 @@ TEMPLATE_TEST_CASE("a number that is used again is another edge_socket, to the e
   ::close(copy);
 }
 
-TEMPLATE_TEST_CASE("a connection that comes back under its old number is an edge_socket again", "", asio::io_context,
-                   wsproxy::edge_context) {
+TEMPLATE_TEST_CASE("a connection that comes back under its old number is an edge_socket again", "",
+                   asio::io_context, wsproxy::edge_context) {
   TestType context;
   pair ends(context.get_executor());
   const int number = ends.socket->native_handle();
@@ -205,8 +207,8 @@ TEMPLATE_TEST_CASE("a connection that comes back under its old number is an edge
   CHECK(told);
 }
 
-TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it", "", asio::io_context,
-                   wsproxy::edge_context) {
+TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it", "",
+                   asio::io_context, wsproxy::edge_context) {
   std::optional<TestType> context(std::in_place);
   pair ends(context->get_executor());
   auto held = std::make_shared<int>(1);
@@ -229,7 +231,8 @@ TEMPLATE_TEST_CASE("on a strand, handlers of an edge_socket are posted to it", "
   CHECK(inside);
 }
 
-TEST_CASE("edge_sockets of several strands do not meet, whatever the number of threads that run their context") {
+TEST_CASE(
+    "edge_sockets of several strands do not meet, whatever the number of threads that run their context") {
   constexpr int sockets = 8, rounds = 1500;
   asio::io_context context;
   struct echo {
@@ -295,8 +298,8 @@ TEST_CASE("a handler that keeps its strand busy keeps no edge_socket of another 
   CHECK(in_time);
 }
 
-TEMPLATE_TEST_CASE("an exception of a handler leaves run(), and the other sockets go on", "", asio::io_context,
-                   wsproxy::edge_context) {
+TEMPLATE_TEST_CASE("an exception of a handler leaves run(), and the other sockets go on", "",
+                   asio::io_context, wsproxy::edge_context) {
   TestType context;
   pair first(context.get_executor()), second(context.get_executor());
   bool told = false;
@@ -318,17 +321,24 @@ TEMPLATE_TEST_CASE("the edge dialer connects, is refused, and stops when it is t
   wsproxy::edge_dialer dial;
   std::optional<std::error_code> connected, refused, stopped;
   dial.async_dial({wsproxy::address::family::ip, "127.0.0.1", port}, context.get_executor(),
-                  [&](std::error_code ec, edge_socket s) { connected = ec; CHECK(s.is_open()); });
+                  [&](std::error_code ec, edge_socket s) {
+                    connected = ec;
+                    CHECK(s.is_open());
+                  });
   context.run();
   context.restart();
   listener.close();
   dial.async_dial({wsproxy::address::family::ip, "127.0.0.1", port}, context.get_executor(),
-                  [&](std::error_code ec, edge_socket s) { refused = ec; CHECK(!s.is_open()); });
+                  [&](std::error_code ec, edge_socket s) {
+                    refused = ec;
+                    CHECK(!s.is_open());
+                  });
   context.run();
   context.restart();
   asio::cancellation_signal stop;
-  dial.async_dial({wsproxy::address::family::unix_socket, "/nonexistent/socket"}, context.get_executor(),
-                  asio::bind_cancellation_slot(stop.slot(), [&](std::error_code ec, edge_socket) { stopped = ec; }));
+  dial.async_dial(
+      {wsproxy::address::family::unix_socket, "/nonexistent/socket"}, context.get_executor(),
+      asio::bind_cancellation_slot(stop.slot(), [&](std::error_code ec, edge_socket) { stopped = ec; }));
   stop.emit(asio::cancellation_type::terminal);
   context.run();
   CHECK(connected == std::error_code());

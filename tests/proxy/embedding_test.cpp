@@ -65,12 +65,10 @@ class plain_stream {
   using executor_type = tcp::socket::executor_type;
   explicit plain_stream(tcp::socket socket) : socket_(std::move(socket)) {}
   executor_type get_executor() { return socket_.get_executor(); }
-  template <class Buffers, class Handler>
-  auto async_read_some(const Buffers& into, Handler&& handler) {
+  template <class Buffers, class Handler> auto async_read_some(const Buffers& into, Handler&& handler) {
     return socket_.async_read_some(into, std::forward<Handler>(handler));
   }
-  template <class Buffers, class Handler>
-  auto async_write_some(const Buffers& from, Handler&& handler) {
+  template <class Buffers, class Handler> auto async_write_some(const Buffers& from, Handler&& handler) {
     return socket_.async_write_some(from, std::forward<Handler>(handler));
   }
   void shutdown_send(std::error_code& ec) { socket_.shutdown(tcp::socket::shutdown_send, ec); }
@@ -118,19 +116,15 @@ void check_tunnel(const forward_result& result) {
   CHECK(result.from_upstream.messages == 1);
 }
 
-template <class Stream>
-Stream make_stream(asio::any_io_executor executor, int descriptor) {
-  if constexpr (std::is_same_v<Stream, wsproxy::edge_socket>)
-    return Stream(std::move(executor), descriptor);
+template <class Stream> Stream make_stream(asio::any_io_executor executor, int descriptor) {
+  if constexpr (std::is_same_v<Stream, wsproxy::edge_socket>) return Stream(std::move(executor), descriptor);
   else if constexpr (std::is_same_v<Stream, asio::generic::stream_protocol::socket>)
     return Stream(std::move(executor), asio::generic::stream_protocol(AF_INET, IPPROTO_TCP), descriptor);
-  else
-    return Stream(tcp::socket(std::move(executor), tcp::v4(), descriptor));
+  else return Stream(tcp::socket(std::move(executor), tcp::v4(), descriptor));
 }
 
 // A tunnel and then a plain request whose connection goes on, over a stream of this type.
-template <class Stream>
-void check_stream() {
+template <class Stream> void check_stream() {
   background loop;
   listener backend_at;
   const wsproxy::upstream to({{.name = backend_at.name()}});
@@ -184,18 +178,10 @@ void check_stream() {
 
 }  // namespace
 
-TEST_CASE("an exchange runs over tcp::socket") {
-  check_stream<tcp::socket>();
-}
-TEST_CASE("an exchange runs over generic sockets") {
-  check_stream<asio::generic::stream_protocol::socket>();
-}
-TEST_CASE("an exchange runs over edge_socket") {
-  check_stream<wsproxy::edge_socket>();
-}
-TEST_CASE("an exchange runs over a stream without readiness") {
-  check_stream<plain_stream>();
-}
+TEST_CASE("an exchange runs over tcp::socket") { check_stream<tcp::socket>(); }
+TEST_CASE("an exchange runs over generic sockets") { check_stream<asio::generic::stream_protocol::socket>(); }
+TEST_CASE("an exchange runs over edge_socket") { check_stream<wsproxy::edge_socket>(); }
+TEST_CASE("an exchange runs over a stream without readiness") { check_stream<plain_stream>(); }
 
 TEST_CASE("a stream given away lives in the operation") {
   background loop;
@@ -533,10 +519,8 @@ TEST_CASE("strands of a thread pool: exchanges, handles and lists of backends fr
         (void)handles[i].stats();
         (void)handles[i].alive();
         if (i % 3 != static_cast<std::size_t>(t)) continue;
-        if (i % 2 == 0)
-          handles[i].drain({.code = 1012, .reason = "from another thread"});
-        else
-          handles[i].abort();
+        if (i % 2 == 0) handles[i].drain({.code = 1012, .reason = "from another thread"});
+        else handles[i].abort();
       }
     });
   for (auto& thread : threads) thread.join();

@@ -234,10 +234,8 @@ TEST_CASE("a backend that goes or stalls before its answer's head is whole") {
   auto backend = p.backend.accept();
   read_head(backend);
   backend.send(part);
-  if (part.ends_with("\r\n\r\n"))
-    CHECK(status_of(read_head(client)) == 103);
-  else
-    p.settle();
+  if (part.ends_with("\r\n\r\n")) CHECK(status_of(read_head(client)) == 103);
+  else p.settle();
   perform(what, backend);
   const auto result = p.result();
   if (what == act::stall) {

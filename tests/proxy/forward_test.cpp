@@ -423,9 +423,7 @@ TEST_CASE("a request body reaches the backend in the framing it came in") {
 TEST_CASE("a body over the limit is answered 413") {
   proxy p({.how = {.tunnel = {.limits = {.request_body = 8}}}});
   auto client = p.client();
-  SECTION("announced") {
-    client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
-  }
+  SECTION("announced") { client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"); }
   SECTION("counted") {
     client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n012345678\r\n0\r\n\r\n");
   }
@@ -482,12 +480,8 @@ TEST_CASE("a backend that fails before it answers is followed by the next") {
   {
     auto failing = first.accept();
     read_head(failing);
-    SECTION("closed") {
-      failing.close();
-    }
-    SECTION("reset") {
-      failing.reset();
-    }
+    SECTION("closed") { failing.close(); }
+    SECTION("reset") { failing.reset(); }
     SECTION("closed inside the head") {
       failing.send("HTTP/1.1 101 Swi");
       p.settle();

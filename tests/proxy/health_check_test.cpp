@@ -63,8 +63,10 @@ class server {
     const auto key = field_of(head, "Sec-WebSocket-Key");
     if (key == "(none)") return p.send(ok("fine"));
     const auto accept = m == manner::lying ? std::string(sample_accept) : wsproxy::accept_key(key);
-    p.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
-           accept + "\r\n\r\n");
+    p.send(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+        "Upgrade\r\nSec-WebSocket-Accept: " +
+        accept + "\r\n\r\n");
     for (;;) {
       const auto f = read_frame(p);
       if (f.code == ping) p.send(server_frame(pong, f.payload));
@@ -119,7 +121,8 @@ TEST_CASE("probes of every kind over real sockets, of backends of every kind") {
     server backend(each.does);
     // Only the silent ones are waited for.
     const auto timeout = each.error == errc::response_timeout ? 200ms : patience;
-    CHECK(ask(loop, backend.name(), {.how = each.how, .ping = each.ping, .timeout = timeout}).error == each.error);
+    CHECK(ask(loop, backend.name(), {.how = each.how, .ping = each.ping, .timeout = timeout}).error ==
+          each.error);
     CHECK(eventually([&] { return backend.connections == 1 && backend.open == 0; }));
   }
 }
@@ -142,12 +145,13 @@ TEST_CASE("a backend that falls ill is left out, and used again within rise prob
   const wsproxy::upstream group({{.name = one.name()}, {.name = other.name()}});
   mailbox<wsproxy::health_change> changes;
   std::optional<wsproxy::health_checker> checks;
-  checks.emplace(loop.context.get_executor(), group,
-                 wsproxy::health_check_options{.probe = {.ping = true, .timeout = 5s},
-                                               .interval = 20ms,
-                                               .rise = 2,
-                                               .fall = 2,
-                                               .on_change = [&](const wsproxy::health_change& c) { changes.put(c); }});
+  checks.emplace(
+      loop.context.get_executor(), group,
+      wsproxy::health_check_options{.probe = {.ping = true, .timeout = 5s},
+                                    .interval = 20ms,
+                                    .rise = 2,
+                                    .fall = 2,
+                                    .on_change = [&](const wsproxy::health_change& c) { changes.put(c); }});
   const auto picked_one = [&] {
     bool found = false;
     for (int i = 0; i != 4; ++i) {

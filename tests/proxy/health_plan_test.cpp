@@ -88,7 +88,8 @@ TEST_CASE("health_plan: the jitter is a share of the interval, both ways") {
   }
 }
 
-TEST_CASE("health_plan: a backend that stays keeps its state, one that left is forgotten, one that came is due") {
+TEST_CASE(
+    "health_plan: a backend that stays keeps its state, one that left is forgotten, one that came is due") {
   const auto a = make("a:1"), b = make("b:1"), c = make("c:1");
   health_plan plan({10s, 0, 2, 1});
   const std::shared_ptr<backend> first[] = {a, b}, second[] = {c, a};

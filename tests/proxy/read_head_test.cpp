@@ -17,9 +17,7 @@ struct bad {
   int status;
 };
 
-std::string with_line(const std::string& line) {
-  return "GET / HTTP/1.1\r\nHost: a\r\n" + line + "\r\n\r\n";
-}
+std::string with_line(const std::string& line) { return "GET / HTTP/1.1\r\nHost: a\r\n" + line + "\r\n\r\n"; }
 
 std::vector<bad> bad_requests() {
   using namespace std::string_literals;
@@ -85,8 +83,7 @@ TEST_CASE("a bad request is answered with its status, and the connection closed"
     try {
       if (in_bytes && request.bytes.size() < 400)
         for (const char byte : request.bytes) client.send({&byte, 1});
-      else
-        client.send(request.bytes);
+      else client.send(request.bytes);
     } catch (const std::system_error&) {  // it may be closed before all is sent
     }
     const auto answer = read_message(client);

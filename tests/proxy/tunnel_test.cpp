@@ -16,9 +16,7 @@ using wsproxy::stage;
 namespace {
 
 // Times so short that the end of a tunnel is not waited for.
-wsproxy::timeouts brief() {
-  return {.boundary_wait = 100ms, .close_wait = 100ms, .linger = 100ms};
-}
+wsproxy::timeouts brief() { return {.boundary_wait = 100ms, .close_wait = 100ms, .linger = 100ms}; }
 
 wsproxy::timeouts brief(auto change) {
   auto times = brief();
@@ -302,7 +300,8 @@ TEST_CASE("bytes of either side renew idle") {
 
 TEST_CASE("a peer that takes nothing ends the tunnel after send_stall") {
   const bool client_stalls = GENERATE(true, false);
-  proxy p({.how = with_timeouts(brief([](auto& t) { t.send_stall = t.upstream_send_stall = 300ms, t.idle = 0ms; }))});
+  proxy p({.how = with_timeouts(
+               brief([](auto& t) { t.send_stall = t.upstream_send_stall = 300ms, t.idle = 0ms; }))});
   auto t = p.open();
   auto& sends = client_stalls ? t.backend : t.client;
   const std::string chunk(1 << 20, 'x');

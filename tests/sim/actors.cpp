@@ -11,7 +11,8 @@ namespace sim {
 using namespace wsproxy;
 
 std::string websocket_request(std::string_view extra) {
-  std::string out = "GET /chat HTTP/1.1\r\nHost: example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+  std::string out =
+      "GET /chat HTTP/1.1\r\nHost: example.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
   out.append("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ").append(sample_key).append("\r\n");
   return out.append(extra).append("\r\n");
 }
@@ -30,7 +31,8 @@ std::string frame(opcode code, std::string_view payload, frame_sender from, bool
   const auto size = payload.size();
   const int bytes = size < 126 ? 0 : size < 65536 ? 2 : 8;
   out += static_cast<char>(mask_bit | (bytes == 0 ? static_cast<int>(size) : bytes == 2 ? 126 : 127));
-  for (int i = bytes - 1; i >= 0; --i) out += static_cast<char>(static_cast<std::uint64_t>(size) >> (8 * i) & 0xff);
+  for (int i = bytes - 1; i >= 0; --i)
+    out += static_cast<char>(static_cast<std::uint64_t>(size) >> (8 * i) & 0xff);
   if (!masked) return out.append(payload);
   constexpr char mask[] = {0x11, 0x22, 0x33, 0x44};
   out.append(mask, 4);
@@ -65,7 +67,8 @@ std::string sample(std::size_t size, std::uint64_t seed) {
 
 std::uint16_t seen_frame::close_code() const {
   if (payload.size() < 2) return 1005;
-  return static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8 | static_cast<unsigned char>(payload[1]));
+  return static_cast<std::uint16_t>(static_cast<unsigned char>(payload[0]) << 8 |
+                                    static_cast<unsigned char>(payload[1]));
 }
 
 seen_frames read_frames(std::string_view bytes) {
@@ -82,8 +85,8 @@ seen_frames read_frames(std::string_view bytes) {
     if (more != 0) size = 0;
     for (std::size_t i = 0; i != more; ++i) size = size << 8 | byte(2 + i);
     if (bytes.size() - header < size) break;
-    seen_frame f{std::string(bytes.substr(0, header + size)), static_cast<opcode>(byte(0) & 0x0f), (byte(0) & 0x80) != 0,
-                 masked, std::string(bytes.substr(header, size))};
+    seen_frame f{std::string(bytes.substr(0, header + size)), static_cast<opcode>(byte(0) & 0x0f),
+                 (byte(0) & 0x80) != 0, masked, std::string(bytes.substr(header, size))};
     if (masked)
       for (std::size_t i = 0; i != f.payload.size(); ++i)
         f.payload[i] = static_cast<char>(f.payload[i] ^ bytes[header - 4 + i % 4]);
@@ -154,7 +157,9 @@ std::function<void(peer&)> answering(responder answer) {
 }
 
 std::function<void(peer&)> websocket_backend(std::string first) {
-  return answering([first = std::move(first)](peer& self, const request_head& head) { self.send(accepting(head) + first); });
+  return answering([first = std::move(first)](peer& self, const request_head& head) {
+    self.send(accepting(head) + first);
+  });
 }
 
 std::function<void(peer&)> answering_with(std::string bytes, bool then_close) {

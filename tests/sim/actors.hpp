@@ -41,7 +41,8 @@ struct seen_frames {
   std::string rest;  ///< of an unfinished frame
 };
 seen_frames read_frames(std::string_view bytes);
-/// The bytes without the proxy's own frames: pings of eight bytes, and a last Close whose code is not `theirs`.
+/// The bytes without the proxy's own frames: pings of eight bytes, and a last Close whose code is not
+/// `theirs`.
 std::string without_ours(std::string_view bytes, std::uint16_t theirs = 1000);
 
 /// A response as a client reads it.
@@ -52,7 +53,8 @@ struct seen_response {
   bool whole = false;
   std::size_t size = 0;  ///< bytes of the wire that it took
 };
-/// Reads one response (interim ones are responses too) from the start of `bytes`; status 0 if there is no head.
+/// Reads one response (interim ones are responses too) from the start of `bytes`; status 0 if there is no
+/// head.
 seen_response read_response(std::string_view bytes, std::string_view method = "GET", bool at_end = false);
 wsproxy::request_head read_request(std::string_view bytes);
 

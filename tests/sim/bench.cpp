@@ -30,18 +30,23 @@ void bench::start() {
   what.world = &w;
   what.sessions = live;
   what.on_established = on_established;
-  if (watch_session) what.on_established = [this](session_handle handle) { sessions.push_back(std::move(handle)); };
+  if (watch_session)
+    what.on_established = [this](session_handle handle) { sessions.push_back(std::move(handle)); };
   if (on_other_executor) end.executor = w.other().get_executor();
   if (!group) group.emplace(backends);
 
   end.initiating = true;
   probe<forward_result> handler(end);
   switch (streams) {
-    case tiers::readiness: async_forward(*ready_, *group, std::move(what), dialer(w), std::move(handler)); break;
-    case tiers::async:
-      async_forward(*async_, *group, std::move(what), basic_dialer<completion_stream>(w), std::move(handler));
-      break;
-    case tiers::async_downstream: async_forward(*async_, *group, std::move(what), dialer(w), std::move(handler)); break;
+  case tiers::readiness:
+    async_forward(*ready_, *group, std::move(what), dialer(w), std::move(handler));
+    break;
+  case tiers::async:
+    async_forward(*async_, *group, std::move(what), basic_dialer<completion_stream>(w), std::move(handler));
+    break;
+  case tiers::async_downstream:
+    async_forward(*async_, *group, std::move(what), dialer(w), std::move(handler));
+    break;
   }
   end.initiating = false;
 }
@@ -65,11 +70,13 @@ std::vector<std::string> bench::faults() {
   expect(end.memory.made > 0, "the handler's allocator was not used");
   expect(w.timers() == 0, "a timer is left");
   expect(w.dials() == 0, "a dial is left");
-  for (const auto& each : group->backends()) expect(each->active() == 0, "a lease is left on " + each->name());
+  for (const auto& each : group->backends())
+    expect(each->active() == 0, "a lease is left on " + each->name());
   expect(live.count() == 0, "a session is listed");
   for (const auto& each : sessions) expect(!each.alive(), "a session is alive");
   const std::size_t open = tunnelled() || down_closed ? 0 : 1;
-  expect(w.open_streams() == open, std::to_string(w.open_streams()) + " streams are open, not " + std::to_string(open));
+  expect(w.open_streams() == open,
+         std::to_string(w.open_streams()) + " streams are open, not " + std::to_string(open));
   return out;
 }
 

@@ -64,8 +64,8 @@ template <class Result> struct watch : watch_base {
   std::optional<Result> result{};
 };
 
-/// A completion handler that has everything a handler can have: it cannot be copied, and brings an executor, an
-/// allocator and a cancellation slot.
+/// A completion handler that has everything a handler can have: it cannot be copied, and brings an executor,
+/// an allocator and a cancellation slot.
 template <class Result> class probe {
  public:
   using executor_type = asio::any_io_executor;
@@ -131,7 +131,9 @@ struct bench {
 
   listener& b1() { return w.at("b1:1000"); }
   listener& b2() { return w.at("b2:1000"); }
-  peer& backend(std::size_t connection = 0, const char* at = "b1:1000") { return *w.at(at).accepted.at(connection); }
+  peer& backend(std::size_t connection = 0, const char* at = "b1:1000") {
+    return *w.at(at).accepted.at(connection);
+  }
   const wsproxy::forward_result& result() const { return end.result.value(); }
   duration lasted() const { return std::chrono::duration_cast<duration>(end.at - begun); }
 
@@ -153,15 +155,20 @@ struct bench {
 };
 
 /// The other operations with a probe, compiled once.
-void read_head(stream&, std::string buffered, const wsproxy::read_head_options&, watch<wsproxy::read_head_result>&);
-void read_head(completion_stream&, std::string buffered, const wsproxy::read_head_options&, watch<wsproxy::read_head_result>&);
+void read_head(stream&, std::string buffered, const wsproxy::read_head_options&,
+               watch<wsproxy::read_head_result>&);
+void read_head(completion_stream&, std::string buffered, const wsproxy::read_head_options&,
+               watch<wsproxy::read_head_result>&);
 void send(stream&, std::string bytes, const wsproxy::send_options&, watch<std::error_code>&);
 void send(completion_stream&, std::string bytes, const wsproxy::send_options&, watch<std::error_code>&);
 void handshake(const wsproxy::upstream&, wsproxy::exchange, watch<wsproxy::handshake_result<stream>>&);
-void handshake(const wsproxy::upstream&, wsproxy::exchange, watch<wsproxy::handshake_result<completion_stream>>&);
+void handshake(const wsproxy::upstream&, wsproxy::exchange,
+               watch<wsproxy::handshake_result<completion_stream>>&);
 void tunnel(stream&, wsproxy::switched<stream>, std::string early, watch<wsproxy::forward_result>&);
-void tunnel(completion_stream&, wsproxy::switched<completion_stream>, std::string early, watch<wsproxy::forward_result>&);
-void relay(stream&, std::string, stream, std::string, const wsproxy::tunnel_policy&, watch<wsproxy::forward_result>&);
+void tunnel(completion_stream&, wsproxy::switched<completion_stream>, std::string early,
+            watch<wsproxy::forward_result>&);
+void relay(stream&, std::string, stream, std::string, const wsproxy::tunnel_policy&,
+           watch<wsproxy::forward_result>&);
 void relay(completion_stream&, std::string, completion_stream, std::string, const wsproxy::tunnel_policy&,
            watch<wsproxy::forward_result>&);
 

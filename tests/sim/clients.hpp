@@ -43,9 +43,11 @@ struct clients {
         self.received.clear();
         self.on_receive = [](peer& again) {
           const auto seen = read_frames(again.received);
-          if (seen.frames.empty() || seen.frames.back().code != wsproxy::opcode::close || again.over()) return;
+          if (seen.frames.empty() || seen.frames.back().code != wsproxy::opcode::close || again.over())
+            return;
           again.on_receive = nullptr;
-          if (seen.frames.back().close_code() != 0) again.send(close_frame(1000, wsproxy::frame_sender::server));
+          if (seen.frames.back().close_code() != 0)
+            again.send(close_frame(1000, wsproxy::frame_sender::server));
           again.fin();
         };
       });

@@ -58,7 +58,9 @@ struct naming {
 }  // namespace
 
 TEST_CASE("Every address of a name is a backend that has the name's options") {
-  naming n({{.name = "chat.test:9000", .weight = 3, .max_conns = 7}, {.name = "10.9.9.9:1"}, {.name = "unix:/run/x"}});
+  naming n({{.name = "chat.test:9000", .weight = 3, .max_conns = 7},
+            {.name = "10.9.9.9:1"},
+            {.name = "unix:/run/x"}});
   n.zone["chat.test"] = {"10.0.0.2", "2001:db8::1", "10.0.0.1", "10.0.0.2"};
   n.start();
   n.w.run_for(1s);
@@ -152,10 +154,11 @@ TEST_CASE("The interval's jitter is drawn, and stays within its share") {
 TEST_CASE("A source that is destroyed, also by what it tells, asks and tells no more") {
   naming n({{.name = "chat.test:1"}}, {.interval = 10s});
   n.zone["chat.test"] = {"10.0.0.1"};
-  n.source->start({.found = [&](std::vector<backend_options> list) {
-                     n.found.push_back(std::move(list));
-                     if (n.found.size() == 2) n.source.reset();
-                   },
+  n.source->start({.found =
+                       [&](std::vector<backend_options> list) {
+                         n.found.push_back(std::move(list));
+                         if (n.found.size() == 2) n.source.reset();
+                       },
                    .failed = {}});
   n.w.run_for(100s);
   CHECK(n.found.size() == 2);
@@ -208,8 +211,9 @@ TEST_CASE("Tunnels of a backend that left are kept, drained over a window, or cl
     c.open(40);
     REQUIRE(c.spread() == counts{{"b1:1000", 20}, {"b2:1000", 20}});
     const auto began = c.w.now();
-    const auto changes = replace_backends(c.group, c.list({"b2:1000", "b3:1000"}),
-                                          {.tunnels = how, .sessions = {c.live}, .how = {.spread = 10s, .code = 1012}});
+    const auto changes =
+        replace_backends(c.group, c.list({"b2:1000", "b3:1000"}),
+                         {.tunnels = how, .sessions = {c.live}, .how = {.spread = 10s, .code = 1012}});
     CHECK(changes.removed.size() == 1);
     c.w.run_for(5s);
     const auto half = c.told(1012);
@@ -233,9 +237,10 @@ TEST_CASE("A follower brings lists to the upstream, says what changed, and refus
   {
     follower f(c.group, std::make_unique<told_by_hand>(source),
                {.removed = {.tunnels = removal::kind::close, .sessions = {c.live}},
-                .on_change = [&](const backend_changes& what) {
-                  changes.emplace_back(what.added.size(), what.removed.size());
-                },
+                .on_change =
+                    [&](const backend_changes& what) {
+                      changes.emplace_back(what.added.size(), what.removed.size());
+                    },
                 .on_failure = [&](std::string_view why) { failures.emplace_back(why); }});
     source->found(c.list({"b1:1000", "b2:1000"}));
     source->found(c.list({"b1:1000", "b2:1000"}));  // nothing new
@@ -268,7 +273,8 @@ TEST_CASE("A change may end the follower that tells of it") {
   std::optional<discovery::sink> source;
   std::optional<follower> f;
   int calls = 0;
-  f.emplace(c.group, std::make_unique<told_by_hand>(source), follow_options{.on_change = [&](const backend_changes&) {
+  f.emplace(c.group, std::make_unique<told_by_hand>(source),
+            follow_options{.on_change = [&](const backend_changes&) {
               ++calls;
               f.reset();
             }});

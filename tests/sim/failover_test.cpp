@@ -12,7 +12,8 @@ const std::vector<std::string> none;
 constexpr auto every_tier = {tiers::readiness, tiers::async, tiers::async_downstream};
 const std::string get = "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
 std::string post(std::string_view body) {
-  return "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+  return "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+         std::string(body);
 }
 std::string status(int code) { return make_response(code, "x"); }
 
@@ -25,23 +26,32 @@ struct failure {
   int status;
 };
 const std::vector<failure> failures = {
-    {"refuses", [](listener& l) { l.does = listener::kind::refuses; }, retry::error, errc::connect_failed, 502},
-    {"hangs", [](listener& l) { l.does = listener::kind::hangs; }, retry::timeout, errc::connect_timeout, 504},
-    {"ends at once", [](listener& l) { l.on_accept = [](peer& p) { p.fin(); }; }, retry::error, errc::upstream_closed, 502},
+    {"refuses", [](listener& l) { l.does = listener::kind::refuses; }, retry::error, errc::connect_failed,
+     502},
+    {"hangs", [](listener& l) { l.does = listener::kind::hangs; }, retry::timeout, errc::connect_timeout,
+     504},
+    {"ends at once", [](listener& l) { l.on_accept = [](peer& p) { p.fin(); }; }, retry::error,
+     errc::upstream_closed, 502},
     {"resets", [](listener& l) { l.on_accept = answering([](peer& p, const request_head&) { p.reset(); }); },
      retry::error, errc::upstream_closed, 502},
-    {"ends inside its head", [](listener& l) { l.on_accept = answering_with("HTTP/1.1 200 O", true); }, retry::error,
-     errc::upstream_closed, 502},
-    {"is silent", [](listener& l) { l.on_accept = [](peer&) {}; }, retry::timeout, errc::response_timeout, 504},
+    {"ends inside its head", [](listener& l) { l.on_accept = answering_with("HTTP/1.1 200 O", true); },
+     retry::error, errc::upstream_closed, 502},
+    {"is silent", [](listener& l) { l.on_accept = [](peer&) {}; }, retry::timeout, errc::response_timeout,
+     504},
     {"is no HTTP", [](listener& l) { l.on_accept = answering_with("220 smtp\r\n"); }, retry::invalid_header,
      errc::bad_response, 502},
     {"has two lengths",
-     [](listener& l) { l.on_accept = answering_with("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"); },
+     [](listener& l) {
+       l.on_accept =
+           answering_with("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
+     },
      retry::invalid_header, errc::bad_response, 502},
-    {"does not read", [](listener& l) {
+    {"does not read",
+     [](listener& l) {
        l.link.capacity = 10;
        l.on_accept = [](peer& p) { p.stall(); };
-     }, retry::timeout, errc::send_stall_timeout, 504},
+     },
+     retry::timeout, errc::send_stall_timeout, 504},
 };
 
 }  // namespace
@@ -100,8 +110,8 @@ TEST_CASE("A listed status is not passed on while another backend can be asked")
     unsigned condition;
     bool fails;
   };
-  static const listed_status samples[] = {{500, retry::http_500, true}, {502, retry::http_502, true},
-                                          {503, retry::http_503, true}, {504, retry::http_504, true},
+  static const listed_status samples[] = {{500, retry::http_500, true},  {502, retry::http_502, true},
+                                          {503, retry::http_503, true},  {504, retry::http_504, true},
                                           {403, retry::http_403, false}, {404, retry::http_404, false},
                                           {429, retry::http_429, true}};
   for (const auto& each : samples) {
@@ -131,13 +141,17 @@ TEST_CASE("A 101 that breaks a rule never becomes a tunnel") {
     errc error;
   };
   static const bad_switch samples[] = {
-      {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n", errc::bad_accept},
+      {"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n",
+       errc::bad_accept},
       {"Upgrade: websocket\r\nConnection: Upgrade\r\n", errc::bad_accept},
-      {"Upgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", errc::bad_switch_upgrade},
-      {"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", errc::bad_switch_connection}};
+      {"Upgrade: h2c\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+       errc::bad_switch_upgrade},
+      {"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+       errc::bad_switch_connection}};
   for (const auto& each : samples) {
     bench b;
-    b.b1().on_accept = answering_with("HTTP/1.1 101 Switching Protocols\r\n" + std::string(each.head) + "\r\nearly");
+    b.b1().on_accept =
+        answering_with("HTTP/1.1 101 Switching Protocols\r\n" + std::string(each.head) + "\r\nearly");
     b.run();
     CHECK(b.result().error == each.error);
     CHECK(b.result().status == 502);
@@ -155,7 +169,9 @@ TEST_CASE("A 101 that breaks a rule never becomes a tunnel") {
   CHECK(b.faults() == none);
 }
 
-TEST_CASE("What of a body comes while another backend is dialed goes to that one, and what follows it is left over") {
+TEST_CASE(
+    "What of a body comes while another backend is dialed goes to that one, and what follows it is left "
+    "over") {
   const auto body = sample(50);
   const std::string next = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
   const bool chunked = GENERATE(false, true);
@@ -391,7 +407,8 @@ TEST_CASE("Early bytes of a WebSocket go to the backend that accepts it, exactly
     const auto first = frame(opcode::text, "one", frame_sender::client);
     const auto second = frame(opcode::text, "two", frame_sender::client);
     b.request += first;
-    b.b1().on_accept = answering([&b](peer& p, const request_head&) { b.w.after(50ms, [&p] { p.reset(); }); });
+    b.b1().on_accept =
+        answering([&b](peer& p, const request_head&) { b.w.after(50ms, [&p] { p.reset(); }); });
     std::string before;
     b.b2().on_accept = answering([&](peer& p, const request_head& head) {
       b.w.after(50ms, [&, head] {

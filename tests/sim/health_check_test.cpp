@@ -18,7 +18,8 @@ health_check_options every(duration interval) { return {.interval = interval, .j
 
 /// An upstream under watch.
 struct watched {
-  explicit watched(health_check_options how, names backends = {"b1:1000", "b2:1000"}) : options(std::move(how)) {
+  explicit watched(health_check_options how, names backends = {"b1:1000", "b2:1000"})
+      : options(std::move(how)) {
     set(backends);
     options.world = &w;
     if (!options.on_change)
@@ -42,7 +43,8 @@ struct watched {
     for (std::size_t i = 0; i != 2 * group->backends().size(); ++i) {
       pick_state state;
       const auto got = group->pick({}, state, w.now());
-      if (got && std::ranges::find(all, got.backend()->name()) == all.end()) all.push_back(got.backend()->name());
+      if (got && std::ranges::find(all, got.backend()->name()) == all.end())
+        all.push_back(got.backend()->name());
     }
     std::ranges::sort(all);
     return all;
@@ -94,7 +96,8 @@ TEST_CASE("Every kind of probe takes out a backend that fails it") {
   for (const auto how : {kind::tcp, kind::http, kind::websocket}) {
     watched t({.probe = {.how = how}, .interval = 10s, .jitter = 0, .fall = 1});
     t.w.at("b1:1000").on_accept = answering_with(make_response(500, "x"));
-    t.w.at("b2:1000").on_accept = how == kind::http ? answering_with(make_response(200, "x")) : websocket_backend();
+    t.w.at("b2:1000").on_accept =
+        how == kind::http ? answering_with(make_response(200, "x")) : websocket_backend();
     t.start();
     t.w.run_for(5s);
     CHECK(t.picked() == (how == kind::tcp ? names{"b1:1000", "b2:1000"} : names{"b2:1000"}));

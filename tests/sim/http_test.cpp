@@ -18,7 +18,8 @@ std::string post(std::size_t length, std::string_view extra = {}) {
   return "POST /x HTTP/1.1\r\nHost: example.test\r\nContent-Length: " + std::to_string(length) + "\r\n" +
          std::string(extra) + "\r\n";
 }
-const std::string chunked_post = "POST /x HTTP/1.1\r\nHost: example.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+const std::string chunked_post =
+    "POST /x HTTP/1.1\r\nHost: example.test\r\nTransfer-Encoding: chunked\r\n\r\n";
 std::string ok(std::string_view body) {
   return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
 }
@@ -48,7 +49,9 @@ TEST_CASE("A response keeps its framing, and the connection goes on where both s
   static const sample_response samples[] = {
       {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", false, 200},
       {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "", false, 403},
-      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-Sum: 1\r\n\r\n", "hello", false, 200},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-Sum: "
+       "1\r\n\r\n",
+       "hello", false, 200},
       {"HTTP/1.1 200 OK\r\n\r\nhello", "hello", true, 200},
       {"HTTP/1.0 200 OK\r\n\r\nhello", "hello", true, 200},
       {"HTTP/1.1 204 No Content\r\n\r\n", "", false, 204},
@@ -64,11 +67,13 @@ TEST_CASE("A response keeps its framing, and the connection goes on where both s
             bench b;
             b.streams = streams;
             b.client_link.write_most = b.b1().link.read_most = pieces;
-            b.request = websocket ? websocket_request() : get(version == "1.0" ? "Connection: keep-alive\r\n" : "", version);
+            b.request = websocket ? websocket_request()
+                                  : get(version == "1.0" ? "Connection: keep-alive\r\n" : "", version);
             b.b1().on_accept = answering_with(sample.wire, sample.until_close);
             b.run();
             const auto& result = b.result();
-            const bool chunks = std::string_view(sample.wire).find("chunked") != std::string_view::npos || sample.until_close;
+            const bool chunks =
+                std::string_view(sample.wire).find("chunked") != std::string_view::npos || sample.until_close;
             const bool goes_on = version == "1.1" || !chunks;
             CHECK(result.keep_alive == goes_on);
             CHECK_FALSE(result.error);
@@ -165,10 +170,13 @@ TEST_CASE("A request's body goes up as it came, in what was read with the head a
 
 TEST_CASE("A request's trailers say nothing again that its head says") {
   bench b;
-  const auto wire = chunked("data", 4,
-                            "X-Sum: 5\r\nX-Client: forged\r\nX_Client: forged\r\nX.Client: forged\r\nx-own: twice\r\n");
-  b.request = "POST /x HTTP/1.1\r\nHost: example.test\r\nX-Own: once\r\nTransfer-Encoding: chunked\r\n\r\n" + wire;
-  b.how.rewrite_request = [](const exchange&, const backend&, request_rewrite& out) { out.set = {{"X-Client", "seen"}}; };
+  const auto wire = chunked(
+      "data", 4, "X-Sum: 5\r\nX-Client: forged\r\nX_Client: forged\r\nX.Client: forged\r\nx-own: twice\r\n");
+  b.request =
+      "POST /x HTTP/1.1\r\nHost: example.test\r\nX-Own: once\r\nTransfer-Encoding: chunked\r\n\r\n" + wire;
+  b.how.rewrite_request = [](const exchange&, const backend&, request_rewrite& out) {
+    out.set = {{"X-Client", "seen"}};
+  };
   std::string seen;
   b.b1().on_accept = answering([&](peer& self, const request_head& head) {
     CHECK(head.fields.value_or_empty("X-Client") == "seen");
@@ -333,7 +341,8 @@ TEST_CASE("A request that breaks a rule reaches no backend") {
     int status;
   };
   const bad_request samples[] = {
-      {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+      {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: "
+       "13\r\n\r\n",
        errc::missing_key, 400},
       {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n", errc::body_too_large, 413},
       {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", errc::bad_chunk, 400},
@@ -422,7 +431,8 @@ TEST_CASE("A client that has sent FIN behind its request still gets its answer, 
     bench b;
     b.streams = streams;
     b.request = get();
-    b.b1().on_accept = answering([&b](peer& self, const request_head&) { b.w.after(1s, [&] { self.send(ok("late")); }); });
+    b.b1().on_accept =
+        answering([&b](peer& self, const request_head&) { b.w.after(1s, [&] { self.send(ok("late")); }); });
     b.start();
     b.client->fin();
     b.w.run();
@@ -441,7 +451,8 @@ TEST_CASE("A client that has sent FIN behind two requests gets to its second ans
       bench b;
       b.streams = streams;
       b.request = get() + second.substr(0, early);
-      b.b1().on_accept = answering([&b](peer& self, const request_head&) { b.w.after(1s, [&] { self.send(ok("late")); }); });
+      b.b1().on_accept =
+          answering([&b](peer& self, const request_head&) { b.w.after(1s, [&] { self.send(ok("late")); }); });
       b.start();
       b.client->send(second.substr(early));
       b.client->fin();
@@ -567,9 +578,15 @@ TEST_CASE("What a host's function throws, and a status that would be framed othe
       [](bench& b) { b.how.on_attempt = [](auto&&...) { throw 7; }; },
       [](bench& b) { b.how.rewrite_request = [](auto&&...) { throw 7; }; },
       [](bench& b) { b.how.rewrite_response = [](auto&&...) { throw 7; }; },
-      [](bench& b) { b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 204; }; },
-      [](bench& b) { b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 304; }; },
-      [](bench& b) { b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 101; }; },
+      [](bench& b) {
+        b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 204; };
+      },
+      [](bench& b) {
+        b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 304; };
+      },
+      [](bench& b) {
+        b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 101; };
+      },
   };
   for (std::size_t i = 0; i != ways.size(); ++i) {
     CAPTURE(i);

@@ -16,14 +16,16 @@ const std::vector<std::string> none;
 
 /// One probe of "b1:1000", and all around it.
 struct asked {
-  explicit asked(probe_options options = {}, std::uint64_t seed = 1) : w(seed), end(w), how(std::move(options)) {}
+  explicit asked(probe_options options = {}, std::uint64_t seed = 1)
+      : w(seed), end(w), how(std::move(options)) {}
 
   listener& b1() { return w.at("b1:1000"); }
   peer& backend() { return *b1().accepted.at(0); }
   template <class Stream = stream> void start() {
     begun = w.now();
     end.initiating = true;
-    async_probe(w.executor(), address::parse("b1:1000"), how, basic_dialer<Stream>(w), &w, probe<probe_result>(end));
+    async_probe(w.executor(), address::parse("b1:1000"), how, basic_dialer<Stream>(w), &w,
+                probe<probe_result>(end));
     end.initiating = false;
   }
   template <class Stream = stream> const probe_result& run() {
@@ -55,7 +57,8 @@ std::function<void(peer&)> good_websocket(bool pongs = true, std::string first =
       const auto seen = read_frames(on.received);
       on.received = seen.rest;
       for (const auto& each : seen.frames) {
-        if (each.code == opcode::ping && pongs) on.send(frame(opcode::pong, each.payload, frame_sender::server));
+        if (each.code == opcode::ping && pongs)
+          on.send(frame(opcode::pong, each.payload, frame_sender::server));
         if (each.code == opcode::close) {
           on.send(close_frame(each.close_code(), frame_sender::server));
           on.fin();
@@ -142,8 +145,11 @@ TEST_CASE("A probe names what is wrong with a backend") {
   const auto lies = [](std::string field, std::string value) {
     return [=](listener& l) {
       l.on_accept = answering([=](peer& p, const request_head& head) {
-        response_head r{101, "", http_version::http_1_1,
-                        {{"Upgrade", "websocket"}, {"Connection", "upgrade"},
+        response_head r{101,
+                        "",
+                        http_version::http_1_1,
+                        {{"Upgrade", "websocket"},
+                         {"Connection", "upgrade"},
                          {"Sec-WebSocket-Accept", accept_key(head.fields.joined("Sec-WebSocket-Key"))}}};
         r.fields.set(field, value);
         std::string bytes;
@@ -152,7 +158,9 @@ TEST_CASE("A probe names what is wrong with a backend") {
       });
     };
   };
-  const auto behaves = [](std::function<void(peer&)> what) { return [what](listener& l) { l.on_accept = what; }; };
+  const auto behaves = [](std::function<void(peer&)> what) {
+    return [what](listener& l) { l.on_accept = what; };
+  };
   const auto refuses = [](listener& l) { l.does = listener::kind::refuses; };
   const auto hangs = [](listener& l) { l.does = listener::kind::hangs; };
   const auto ends = behaves([](peer& p) { p.fin(); });
@@ -167,10 +175,21 @@ TEST_CASE("A probe names what is wrong with a backend") {
       {"http ends", {.how = kind::http}, ends, errc::upstream_closed, 0},
       {"http resets", {.how = kind::http}, resets, errc::upstream_closed, 0},
       {"http garbage", {.how = kind::http}, garbage, errc::bad_response, 0},
-      {"http 503", {.how = kind::http}, behaves(answering_with(make_response(503, "no"))), errc::unexpected_status, 503},
-      {"http 404", {.how = kind::http}, behaves(answering_with(make_response(404, "no"))), errc::unexpected_status, 404},
-      {"http 199", {.how = kind::http, .status_from = 200, .status_to = 200},
-       behaves(answering_with(make_response(201, ""))), errc::unexpected_status, 201},
+      {"http 503",
+       {.how = kind::http},
+       behaves(answering_with(make_response(503, "no"))),
+       errc::unexpected_status,
+       503},
+      {"http 404",
+       {.how = kind::http},
+       behaves(answering_with(make_response(404, "no"))),
+       errc::unexpected_status,
+       404},
+      {"http 199",
+       {.how = kind::http, .status_from = 200, .status_to = 200},
+       behaves(answering_with(make_response(201, ""))),
+       errc::unexpected_status,
+       201},
       {"http unasked 101", {.how = kind::http}, lies("X", "y"), errc::unasked_switch, 101},
       {"websocket refused", {}, refuses, errc::connect_failed, 0},
       {"websocket hangs", {}, hangs, errc::connect_timeout, 0},
@@ -178,16 +197,34 @@ TEST_CASE("A probe names what is wrong with a backend") {
       {"websocket ends", {}, ends, errc::upstream_closed, 0},
       {"websocket resets", {}, resets, errc::upstream_closed, 0},
       {"websocket garbage", {}, garbage, errc::bad_response, 0},
-      {"websocket 200", {}, behaves(answering_with(make_response(200, "a page"))), errc::unexpected_status, 200},
-      {"wrong accept", {}, lies("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), errc::bad_accept, 101},
+      {"websocket 200",
+       {},
+       behaves(answering_with(make_response(200, "a page"))),
+       errc::unexpected_status,
+       200},
+      {"wrong accept",
+       {},
+       lies("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+       errc::bad_accept,
+       101},
       {"wrong upgrade", {}, lies("Upgrade", "h2c"), errc::bad_switch_upgrade, 101},
       {"wrong connection", {}, lies("Connection", "close"), errc::bad_switch_connection, 101},
       {"no pong", {.ping = true}, behaves(good_websocket(false)), errc::response_timeout, 101},
-      {"another's pong", {.ping = true},
-       behaves(good_websocket(false, frame(opcode::pong, "mine", frame_sender::server))), errc::response_timeout, 101},
-      {"a frame that is none", {.ping = true}, behaves(good_websocket(false, "\xff\xff")), errc::bad_frame, 101},
-      {"Close instead of a pong", {.ping = true},
-       behaves(good_websocket(false, close_frame(1013, frame_sender::server))), errc::upstream_closed, 101},
+      {"another's pong",
+       {.ping = true},
+       behaves(good_websocket(false, frame(opcode::pong, "mine", frame_sender::server))),
+       errc::response_timeout,
+       101},
+      {"a frame that is none",
+       {.ping = true},
+       behaves(good_websocket(false, "\xff\xff")),
+       errc::bad_frame,
+       101},
+      {"Close instead of a pong",
+       {.ping = true},
+       behaves(good_websocket(false, close_frame(1013, frame_sender::server))),
+       errc::upstream_closed,
+       101},
   };
   for (const auto& each : samples) {
     CAPTURE(each.name);
@@ -203,9 +240,7 @@ TEST_CASE("A probe names what is wrong with a backend") {
 TEST_CASE("A slow backend passes just within the timeout, and not beyond") {
   for (const auto delay : {4900ms, 5100ms}) {
     asked a({.how = kind::http});
-    a.b1().on_accept = [&, delay](peer& p) {
-      a.w.after(delay, [&p] { p.send(make_response(200, "")); });
-    };
+    a.b1().on_accept = [&, delay](peer& p) { a.w.after(delay, [&p] { p.send(make_response(200, "")); }); };
     CHECK(a.run().error == (delay < 5s ? std::error_code() : make_error_code(errc::response_timeout)));
     CHECK(a.faults() == none);
   }
@@ -216,7 +251,8 @@ TEST_CASE("Interim answers, data frames and pieces of one byte do not confuse a 
   a.b1().link.read_most = 1;
   a.b1().on_accept = answering([](peer& p, const request_head& head) {
     p.send("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + accepting(head) +
-           frame(opcode::text, "welcome", frame_sender::server) + frame(opcode::ping, "", frame_sender::server));
+           frame(opcode::text, "welcome", frame_sender::server) +
+           frame(opcode::ping, "", frame_sender::server));
     p.on_receive = [](peer& on) {
       const auto seen = read_frames(on.received);
       on.received = seen.rest;
@@ -296,5 +332,6 @@ TEST_CASE("What cannot be asked is refused by name") {
   CHECK(refusal({.host = "a b"}).find("host") != std::string::npos);
   CHECK(refusal({.extra = {{"Origin", "a\r\nX: y"}}}).find("extra") != std::string::npos);
   CHECK(refusal({.extra = {{"connection", "close"}}}).find("connection") != std::string::npos);
-  CHECK(refusal({.how = kind::http, .status_from = 300, .status_to = 200}).find("status_from") != std::string::npos);
+  CHECK(refusal({.how = kind::http, .status_from = 300, .status_to = 200}).find("status_from") !=
+        std::string::npos);
 }

@@ -30,7 +30,8 @@ template <class Faults> void for_each_seed(Faults faults_of) {
     REQUIRE(faults_of(only) == none);
     return;
   }
-  const auto seeds = std::max<std::uint64_t>(1, number("WSPROXY_TEST_SEEDS", 10'000) / number("WSPROXY_TEST_SCALE", 1));
+  const auto seeds =
+      std::max<std::uint64_t>(1, number("WSPROXY_TEST_SEEDS", 10'000) / number("WSPROXY_TEST_SCALE", 1));
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     std::vector<std::string> faults;
     try {
@@ -71,7 +72,9 @@ class dice {
 };
 
 // A link on which many bytes do not take very many steps.
-bool carries_much(const link_options& how) { return how.read_most > 100 && how.capacity > 5000 && how.write_most > 100; }
+bool carries_much(const link_options& how) {
+  return how.read_most > 100 && how.capacity > 5000 && how.write_most > 100;
+}
 
 // One end of a tunnel: says what its dice tell it, and answers as a WebSocket endpoint may.
 class talker : public std::enable_shared_from_this<talker> {
@@ -108,7 +111,8 @@ class talker : public std::enable_shared_from_this<talker> {
     };
     answers_pings_ = dice_.chance(80);
     answers_close_ = dice_.chance(80);
-    for (auto count = dice_.draw(0, 5); count != 0; --count) later([](talker& self) { self.say(self.some_frames()); });
+    for (auto count = dice_.draw(0, 5); count != 0; --count)
+      later([](talker& self) { self.say(self.some_frames()); });
     if (dice_.chance(90)) {
       const auto how = dice_.draw(0, 9);
       later([how](talker& self) { self.part(how); });
@@ -161,9 +165,10 @@ class talker : public std::enable_shared_from_this<talker> {
         who_->send(frame(opcode::pong, f.payload, as_));  // to be swallowed
       if (f.code == opcode::close && answers_close_) close(f.close_code());
     }
-    if (who_->eof && !gone_ && dice_.chance(80)) later([](talker& self) {
-      if (!self.gone_) self.leave();
-    });
+    if (who_->eof && !gone_ && dice_.chance(80))
+      later([](talker& self) {
+        if (!self.gone_) self.leave();
+      });
   }
 
   world& w_;
@@ -192,7 +197,8 @@ std::string passed(std::string_view received, const std::string& expected) {
     if (!ours) out += f.bytes;
   }
   // A pong to one of our pings that is cut short by the end is not known for one, and passes.
-  const bool cut_ours = !seen.rest.empty() && std::string_view("\x88\x89\x8a").find(seen.rest[0]) != std::string_view::npos;
+  const bool cut_ours =
+      !seen.rest.empty() && std::string_view("\x88\x89\x8a").find(seen.rest[0]) != std::string_view::npos;
   return cut_ours && !is_prefix(out + seen.rest, expected) ? out : out + seen.rest;
 }
 
@@ -222,7 +228,8 @@ std::vector<std::string> one_websocket(std::uint64_t seed, sabotage fault = sabo
   t.response = 5s;
   t.idle = t.half_close = d.one_of({5s, 60s});
   t.send_stall = t.upstream_send_stall = d.one_of({2s, 60s});
-  if (d.chance(40)) b.how.tunnel.heartbeat = {.interval = d.one_of({100ms, 1000ms}), .timeout = d.one_of({500ms, 5000ms})};
+  if (d.chance(40))
+    b.how.tunnel.heartbeat = {.interval = d.one_of({100ms, 1000ms}), .timeout = d.one_of({500ms, 5000ms})};
   if (d.chance(20)) t.max_lifetime = 2s;
   if (d.chance(20)) b.how.tunnel.slow_consumer.after = d.one_of({200ms, 2000ms});
   b.how.tunnel.frames = d.one_of({frames::off, frames::observe, frames::observe, frames::enforce});
@@ -237,7 +244,9 @@ std::vector<std::string> one_websocket(std::uint64_t seed, sabotage fault = sabo
   for (std::size_t i = 0; i <= d.draw(0, 2); ++i) {
     b.backends.push_back(at(names[i]));
     auto& backend = b.w.at(names[i]);
-    backend.does = d.chance(80) ? listener::kind::accepts : d.chance(50) ? listener::kind::refuses : listener::kind::hangs;
+    backend.does = d.chance(80)   ? listener::kind::accepts
+                   : d.chance(50) ? listener::kind::refuses
+                                  : listener::kind::hangs;
     backend.delay = d.time(100ms);
     backend.link = d.link();
     much = much && carries_much(backend.link);
@@ -309,7 +318,8 @@ std::vector<std::string> one_websocket(std::uint64_t seed, sabotage fault = sabo
   while (b.w.step(limit)) {
     if (!server) continue;
     const auto lives = [](const connection& c) { return c.open(0) && c.open(1) && !c.fin_sent(0); };
-    if (!lives(b.client->wire()) || !lives(server->who().wire())) continue;  // from then on bytes may be dropped
+    if (!lives(b.client->wire()) || !lives(server->who().wire()))
+      continue;  // from then on bytes may be dropped
     const auto in = b.client->wire().read_by(0) + cut;
     const auto out = server->who().wire().written_by(0);
     const auto back_in = server->who().wire().read_by(0);
@@ -332,12 +342,14 @@ std::vector<std::string> one_websocket(std::uint64_t seed, sabotage fault = sabo
   expect(r.status == 101, "the status of a tunnel is not 101");
   expect(b.sessions.size() == 1, "established " + std::to_string(b.sessions.size()) + " times");
   const auto got_server = passed(server->who().received, client->expected);
-  const auto got_client =
-      passed(std::string_view(b.client->received).substr(std::min(client->tunnel_at, b.client->received.size())), server->expected);
+  const auto got_client = passed(
+      std::string_view(b.client->received).substr(std::min(client->tunnel_at, b.client->received.size())),
+      server->expected);
   const bool begun = client->tunnel_at != 0;
   expect(is_prefix(got_server, client->expected), "the backend got what the client did not send");
   if (begun) expect(is_prefix(got_client, server->expected), "the client got what the backend did not send");
-  const bool clean = r.cause == end_cause::closed && !r.error && t.max_lifetime == 0s && r.who != side::local && !client->rude && !server->rude && !interfered;
+  const bool clean = r.cause == end_cause::closed && !r.error && t.max_lifetime == 0s &&
+                     r.who != side::local && !client->rude && !server->rude && !interfered;
   if (clean) {
     expect(got_server == client->expected, "something of the client's is lost");
     expect(got_client == server->expected, "something of the backend's is lost");
@@ -428,7 +440,9 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
         const auto answer = sample(size, id + 1);
         if (d.chance(20)) again.send("HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n");
         if (framing == 0) return again.send(make_response(200, answer));
-        if (framing == 1) return again.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(answer, d.draw(1, 500)));
+        if (framing == 1)
+          return again.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" +
+                            chunked(answer, d.draw(1, 500)));
         if (framing == 2) return again.send("HTTP/1.1 204 No Content\r\n\r\n");
         again.send("HTTP/1.1 200 OK\r\n\r\n" + answer);
         again.fin();
@@ -438,7 +452,9 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
   }
   upstream group(list);
 
-  struct asked { std::uint64_t id, size, framing; };
+  struct asked {
+    std::uint64_t id, size, framing;
+  };
   std::vector<asked> requests;
   std::string wire;
   for (auto count = d.draw(1, 6); count != 0; --count) {
@@ -446,8 +462,8 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
     const std::size_t body_size = d.chance(50) ? d.draw(0, d.chance(10) && much ? 30'000 : 200) : 0;
     const auto body = sample(body_size, q.id);
     const bool in_chunks = body_size != 0 && d.chance(50);
-    wire += (body_size != 0 ? "POST /" : "GET /") + std::to_string(q.id) + '/' + std::to_string(q.size) + '/' +
-            std::to_string(q.framing) + '/' + std::to_string(body_size) + " HTTP/1.1\r\nHost: a\r\n";
+    wire += (body_size != 0 ? "POST /" : "GET /") + std::to_string(q.id) + '/' + std::to_string(q.size) +
+            '/' + std::to_string(q.framing) + '/' + std::to_string(body_size) + " HTTP/1.1\r\nHost: a\r\n";
     if (in_chunks) wire += "Transfer-Encoding: chunked\r\n\r\n" + chunked(body, d.draw(1, 300));
     else wire += "Content-Length: " + std::to_string(body_size) + "\r\n\r\n" + body;
     requests.push_back(q);
@@ -481,7 +497,8 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
   while (!rest.empty()) {
     const auto seen = read_response(rest, "GET", client->over());
     if (!seen.whole) {
-      expect(answered < results.size() && (results[answered].error || client->broken), "half an answer, and no error");
+      expect(answered < results.size() && (results[answered].error || client->broken),
+             "half an answer, and no error");
       break;
     }
     rest.remove_prefix(seen.size);
@@ -493,7 +510,8 @@ std::vector<std::string> many_requests(std::uint64_t seed) {
     const auto& q = requests[answered];
     if (seen.head.status == 200) expect(seen.body == sample(q.size, q.id + 1), "a wrong answer");
     else if (seen.head.status == 204) expect(q.framing == 2, "a 204 that was not asked for");
-    else if (seen.head.status == 503) expect(q.framing == 4 && seen.body == "busy", "a 503 that was not asked for");
+    else if (seen.head.status == 503)
+      expect(q.framing == 4 && seen.body == "busy", "a 503 that was not asked for");
     else expect(seen.head.status == 502 && seen.body == "from the proxy", "a strange answer");
     ++answered;
   }

@@ -23,8 +23,9 @@ TEST_CASE("A backend that joins gets its share of the live tunnels, a few per se
   c.come_again = true;
   c.open(60);
   std::uint32_t moved = 0;
-  rebalancing even(c.w.executor(), c.group, {c.live},
-                   {.how = {.rate = 4}, .on_move = [&](const rebalancer::move& m) { moved += m.tunnels; }, .world = &c.w});
+  rebalancing even(
+      c.w.executor(), c.group, {c.live},
+      {.how = {.rate = 4}, .on_move = [&](const rebalancer::move& m) { moved += m.tunnels; }, .world = &c.w});
   c.w.run_for(10s);
   CHECK(c.told(1012) == 0);  // nobody joined
   c.group.set_backends(c.list({"b1:1000", "b2:1000", "b3:1000"}));
@@ -51,7 +52,9 @@ TEST_CASE("A tunnel that was told to go and lingers is not told again, nor count
   c.w.run_for(3s);
   std::size_t told = 0;
   for (const auto& each : c.all) {
-    const auto frames = read_frames(std::string_view(each.who->received).substr(each.who->received.find("\r\n\r\n") + 4)).frames;
+    const auto frames =
+        read_frames(std::string_view(each.who->received).substr(each.who->received.find("\r\n\r\n") + 4))
+            .frames;
     CHECK(frames.size() <= 1);
     told += frames.size();
   }
@@ -62,7 +65,8 @@ TEST_CASE("The end of a rebalancing ends the moving") {
   clients c({"b1:1000"}, least_connections());
   c.open(20);
   std::optional<rebalancing> even;
-  even.emplace(c.w.executor(), c.group, std::vector{c.live}, rebalancing_options{.how = {.rate = 1}, .world = &c.w});
+  even.emplace(c.w.executor(), c.group, std::vector{c.live},
+               rebalancing_options{.how = {.rate = 1}, .world = &c.w});
   c.w.run_for(1s);
   c.group.set_backends(c.list({"b1:1000", "b2:1000"}));
   c.w.run_for(3s);
@@ -78,5 +82,6 @@ TEST_CASE("What cannot be rebalanced is refused by name") {
   world w;
   const upstream group({{.name = "a:1"}});
   CHECK_THROWS_AS(rebalancing(w.executor(), group, {}, {.every = 0ms, .world = &w}), std::invalid_argument);
-  CHECK_THROWS_AS(rebalancing(w.executor(), group, {}, {.how = {.rate = -1}, .world = &w}), std::invalid_argument);
+  CHECK_THROWS_AS(rebalancing(w.executor(), group, {}, {.how = {.rate = -1}, .world = &w}),
+                  std::invalid_argument);
 }

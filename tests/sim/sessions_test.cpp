@@ -70,7 +70,8 @@ TEST_CASE("The tunnels of one backend are drained evenly over the window, and it
   const auto of_old = [&](const session_handle& each) { return each.backend() == old; };
   const auto begun = c.w.now();
   int done = 0;
-  const auto watch = c.live.drain_if(of_old, {.spread = 5s, .code = 1012, .reason = "moved"}, [&] { ++done; });
+  const auto watch =
+      c.live.drain_if(of_old, {.spread = 5s, .code = 1012, .reason = "moved"}, [&] { ++done; });
   CHECK(watch.progress().matched == 100);
   CHECK(watch.progress().left() == 100);
   c.w.run_until(begun + 2500ms);
@@ -141,7 +142,8 @@ TEST_CASE("Of two drains the earlier Close is sent, both see the end, and a drai
 TEST_CASE("Chosen sessions are closed with a code of the host's, and the result says that it was so") {
   crowd c;
   c.open(4);
-  CHECK(c.live.close_if([](const session_handle& each) { return each.client() == "192.0.2.2"; }, 1008, "expired") == 1);
+  CHECK(c.live.close_if([](const session_handle& each) { return each.client() == "192.0.2.2"; }, 1008,
+                        "expired") == 1);
   c.w.run_for(1s);
   CHECK(c.live.count() == 3);
   const auto& closed = c.all[1];
@@ -206,7 +208,9 @@ TEST_CASE("An observer is told of a tunnel's beginning and end, and of handshake
   } const cases[] = {
       {websocket_request(), answering_with(make_response(403, "no")), {"refused 403 complete"}},
       {websocket_request(), {}, {"refused 502 failed"}},
-      {"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n", {},
+      {"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
+       "13\r\n\r\n",
+       {},
        {"refused 400 refused"}},
       {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", answering_with(make_response(200, "page")), {}},
   };
@@ -221,7 +225,8 @@ TEST_CASE("An observer is told of a tunnel's beginning and end, and of handshake
   }
 }
 
-TEST_CASE("A side that does not take its bytes is slow: told, and closed with 1013 where the policy says so") {
+TEST_CASE(
+    "A side that does not take its bytes is slow: told, and closed with 1013 where the policy says so") {
   for (const auto streams : {tiers::readiness, tiers::async}) {
     for (const bool close : {false, true}) {
       const auto watch = std::make_shared<witness>();

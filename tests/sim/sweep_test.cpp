@@ -101,29 +101,32 @@ void ends_in_peace(trial& t) {
 void interrupt_everywhere(const maker& make) {
   using ct = asio::cancellation_type;
   for (const auto type : {ct::terminal, ct::terminal | ct::total, ct::terminal | ct::partial | ct::total}) {
-    sweep(make, [type](trial& t) { t.end().stop.emit(type); },
-          [](trial& t, const std::string&, time_point now, bool ended) {
-            ends_in_peace(t);
-            if (!ended) CHECK(t.end().at == now);
-          });
+    sweep(
+        make, [type](trial& t) { t.end().stop.emit(type); },
+        [](trial& t, const std::string&, time_point now, bool ended) {
+          ends_in_peace(t);
+          if (!ended) CHECK(t.end().at == now);
+        });
   }
   // Destruction of the context: nothing is called, nothing is left.
-  sweep(make, [](trial& t) { t.w().destroy_context(); },
-        [](trial& t, const std::string&, time_point, bool ended) {
-          CHECK(t.end().calls == (ended ? 1 : 0));
-          CHECK(t.faults() == none);
-        });
+  sweep(
+      make, [](trial& t) { t.w().destroy_context(); },
+      [](trial& t, const std::string&, time_point, bool ended) {
+        CHECK(t.end().calls == (ended ? 1 : 0));
+        CHECK(t.faults() == none);
+      });
   // Peers that vanish.
   for (const int what : {0, 1, 2}) {
-    sweep(make,
-          [what](trial& t) {
-            for (const auto& each : t.peers()) {
-              if (what != 1) each->reset();
-              else each->close();
-              if (what == 0) break;
-            }
-          },
-          [](trial& t, const std::string&, time_point, bool) { ends_in_peace(t); });
+    sweep(
+        make,
+        [what](trial& t) {
+          for (const auto& each : t.peers()) {
+            if (what != 1) each->reset();
+            else each->close();
+            if (what == 0) break;
+          }
+        },
+        [](trial& t, const std::string&, time_point, bool) { ends_in_peace(t); });
   }
 }
 
@@ -142,9 +145,10 @@ class forward_trial final : public trial {
   }
   std::string outcome() override {
     const auto& r = b.result();
-    return std::to_string(r.error.value()) + '/' + std::string(to_string(r.cause)) + '/' + std::string(to_string(r.who)) +
-           '/' + std::to_string(r.status) + '/' + std::to_string(r.attempts) + '/' + std::to_string(r.from_client.bytes) +
-           '/' + std::to_string(r.from_upstream.bytes) + '/' + (r.keep_alive ? "k" : "-") + '/' + b.client->received;
+    return std::to_string(r.error.value()) + '/' + std::string(to_string(r.cause)) + '/' +
+           std::string(to_string(r.who)) + '/' + std::to_string(r.status) + '/' + std::to_string(r.attempts) +
+           '/' + std::to_string(r.from_client.bytes) + '/' + std::to_string(r.from_upstream.bytes) + '/' +
+           (r.keep_alive ? "k" : "-") + '/' + b.client->received;
   }
   std::size_t leases() override {
     std::size_t active = 0;
@@ -223,9 +227,7 @@ const std::vector<scenario> scenarios = {
        b.how.tunnel.heartbeat = {.interval = 10s, .timeout = 3s};
        b.b1().on_accept = answering(polite);
      },
-     [](bench& b) {
-       b.w.after(12s, [&b] { b.client->send(frame(opcode::text, "here", from_client)); });
-     }},
+     [](bench& b) { b.w.after(12s, [&b] { b.client->send(frame(opcode::text, "here", from_client)); }); }},
     {"a chunked request and a chunked response",
      [](bench& b) {
        b.request = "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
@@ -253,12 +255,11 @@ const std::vector<scenario> scenarios = {
      },
      {}},
     {"no backend answers",
-     [](bench& b) {
-       b.b1().on_accept = answering_with("HTTP/1.1 101 Switching Protocols\r\n\r\n");
-     },
+     [](bench& b) { b.b1().on_accept = answering_with("HTTP/1.1 101 Switching Protocols\r\n\r\n"); },
      {}},
     {"a handshake that is refused",
-     [](bench& b) { b.request = websocket_request("Sec-WebSocket-Key: again\r\n"); }, {}},
+     [](bench& b) { b.request = websocket_request("Sec-WebSocket-Key: again\r\n"); },
+     {}},
     {"an interim response that the client takes slowly, then a failure",
      [](bench& b) {
        b.client_link.capacity = 7;
@@ -310,7 +311,9 @@ template <class Stream> class read_head_trial final : public trial {
     client_->send("TP/1.1\r\n");
     w_.after(1s, [this] { client_->send("Host: a\r\n\r\nearly"); });
   }
-  std::string outcome() override { return end_.result->error.message() + end_.result->head.target + end_.result->early; }
+  std::string outcome() override {
+    return end_.result->error.message() + end_.result->head.target + end_.result->early;
+  }
   std::size_t streams_of_host() override { return 1; }
   std::vector<std::shared_ptr<peer>> peers() override { return {client_}; }
 
@@ -490,17 +493,18 @@ TEST_CASE("sweep: total cancellation is honoured until the request is handed ove
   const auto emitting = [](ct type) { return [type](trial& t) { t.end().stop.emit(type); }; };
   bool was_handed_over = false;
   const auto total = [&](const maker& make) {
-    sweep(make,
-          [&](trial& t) {
-            was_handed_over = t.handed_over();
-            t.end().stop.emit(ct::total);
-          },
-          [&](trial& t, const std::string& natural, time_point now, bool ended) {
-            t.w().run(longest);
-            if (ended || was_handed_over) CHECK(t.outcome() == natural);
-            else CHECK(t.end().at == now);
-            ends_in_peace(t);
-          });
+    sweep(
+        make,
+        [&](trial& t) {
+          was_handed_over = t.handed_over();
+          t.end().stop.emit(ct::total);
+        },
+        [&](trial& t, const std::string& natural, time_point now, bool ended) {
+          t.w().run(longest);
+          if (ended || was_handed_over) CHECK(t.outcome() == natural);
+          else CHECK(t.end().at == now);
+          ends_in_peace(t);
+        });
   };
   const auto partial = [&](const maker& make) {
     sweep(make, emitting(ct::partial), [](trial& t, const std::string& natural, time_point, bool) {
@@ -511,16 +515,18 @@ TEST_CASE("sweep: total cancellation is honoured until the request is handed ove
   };
   each_scenario(total);
   each_scenario(partial);
-  for (const auto& make : {of<handshake_trial<stream, true>>(), of<handshake_trial<completion_stream, false>>()}) {
+  for (const auto& make :
+       {of<handshake_trial<stream, true>>(), of<handshake_trial<completion_stream, false>>()}) {
     total(make);
     partial(make);
   }
   for (const auto& make : {of<tunnel_trial<stream, true>>(), of<tunnel_trial<completion_stream, false>>()}) {
-    sweep(make, emitting(ct::total | ct::partial), [](trial& t, const std::string& natural, time_point, bool) {
-      t.w().run(longest);
-      CHECK(t.outcome() == natural);
-      ends_in_peace(t);
-    });
+    sweep(make, emitting(ct::total | ct::partial),
+          [](trial& t, const std::string& natural, time_point, bool) {
+            t.w().run(longest);
+            CHECK(t.outcome() == natural);
+            ends_in_peace(t);
+          });
   }
 }
 
@@ -529,32 +535,34 @@ TEST_CASE("sweep: a session is aborted or drained at every step") {
     for (std::size_t i = 0; i != 3; ++i)  // the tunnels among the scenarios
       for (const auto streams : {tiers::readiness, tiers::async}) {
         CAPTURE(politely, scenarios[i].name, static_cast<int>(streams));
-        sweep(forwarding(scenarios[i], streams),
-              [politely](trial& t) {
-                for (const auto& each : t.sessions()) {
-                  if (politely) each.drain({.code = 1012, .reason = "restart"});
-                  else each.abort();
-                }
-              },
-              [politely](trial& t, const std::string&, time_point now, bool ended) {
-                const bool live = !t.sessions().empty() && !ended;
-                ends_in_peace(t);
-                if (live && !politely) CHECK(t.end().at == now);
-                if (live && politely) CHECK(t.end().at <= now + 5s + 5s + 5s + 1s);
-              });
+        sweep(
+            forwarding(scenarios[i], streams),
+            [politely](trial& t) {
+              for (const auto& each : t.sessions()) {
+                if (politely) each.drain({.code = 1012, .reason = "restart"});
+                else each.abort();
+              }
+            },
+            [politely](trial& t, const std::string&, time_point now, bool ended) {
+              const bool live = !t.sessions().empty() && !ended;
+              ends_in_peace(t);
+              if (live && !politely) CHECK(t.end().at == now);
+              if (live && politely) CHECK(t.end().at <= now + 5s + 5s + 5s + 1s);
+            });
       }
 }
 
 TEST_CASE("sweep: two interruptions in a row are as good as one") {
   each_scenario([](const maker& make) {
-    sweep(make,
-          [](trial& t) {
-            for (const auto& each : t.sessions()) each.abort();
-            t.end().stop.emit(asio::cancellation_type::terminal);
-            t.end().stop.emit(asio::cancellation_type::terminal);
-            t.peers().back()->reset();
-          },
-          [](trial& t, const std::string&, time_point, bool) { ends_in_peace(t); });
+    sweep(
+        make,
+        [](trial& t) {
+          for (const auto& each : t.sessions()) each.abort();
+          t.end().stop.emit(asio::cancellation_type::terminal);
+          t.end().stop.emit(asio::cancellation_type::terminal);
+          t.peers().back()->reset();
+        },
+        [](trial& t, const std::string&, time_point, bool) { ends_in_peace(t); });
   });
 }
 
@@ -569,7 +577,8 @@ TEST_CASE("sweep: futures are fulfilled") {
     auto ready = w.connect<stream>();
     auto late = w.connect<completion_stream>();
     auto future = streams == 0 ? async_forward(ready.first, group, what, sim::dialer(w), asio::use_future)
-                               : async_forward(late.first, group, what, basic_dialer<completion_stream>(w), asio::use_future);
+                               : async_forward(late.first, group, what, basic_dialer<completion_stream>(w),
+                                               asio::use_future);
     CHECK(future.wait_for(0s) == std::future_status::timeout);
     w.run();
     REQUIRE(future.wait_for(1min) == std::future_status::ready);  // Asio fulfils it on a thread of its own

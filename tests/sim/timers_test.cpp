@@ -45,9 +45,9 @@ TEST_CASE("client_head and keep_alive end the reading of a head") {
     errc error;
   };
   static const sample_wait samples[] = {
-      {"", "", 0s, 7s, errc::client_head_timeout},         {"", "GET", 0s, 7s, errc::client_head_timeout},
-      {"", "", 5s, 5s, errc::keep_alive_timeout},          {"", "GET", 5s, 10s + 1ms, errc::client_head_timeout},
-      {"GET", "", 5s, 7s, errc::client_head_timeout},      {"GET", " /", 5s, 7s, errc::client_head_timeout},
+      {"", "", 0s, 7s, errc::client_head_timeout},    {"", "GET", 0s, 7s, errc::client_head_timeout},
+      {"", "", 5s, 5s, errc::keep_alive_timeout},     {"", "GET", 5s, 10s + 1ms, errc::client_head_timeout},
+      {"GET", "", 5s, 7s, errc::client_head_timeout}, {"GET", " /", 5s, 7s, errc::client_head_timeout},
   };
   for (const auto& each : samples) {
     world w;
@@ -473,12 +473,18 @@ TEST_CASE("linger bounds the wait for a client's FIN behind an answer") {
 
 TEST_CASE("Timers that are off never fire") {
   bench b;
-  b.how.tunnel.timeouts = {.client_head = 0s, .keep_alive = 0s, .client_body = 0s, .connect = 0s, .response = 0s,
-                           .send_stall = 0s, .upstream_send_stall = 0s, .idle = 0s, .half_close = 0s};
+  b.how.tunnel.timeouts = {.client_head = 0s,
+                           .keep_alive = 0s,
+                           .client_body = 0s,
+                           .connect = 0s,
+                           .response = 0s,
+                           .send_stall = 0s,
+                           .upstream_send_stall = 0s,
+                           .idle = 0s,
+                           .half_close = 0s};
   b.b1().delay = 1h;
-  b.b1().on_accept = answering([&](peer& p, const request_head& head) {
-    b.w.after(1h, [&p, head] { p.send(accepting(head)); });
-  });
+  b.b1().on_accept = answering(
+      [&](peer& p, const request_head& head) { b.w.after(1h, [&p, head] { p.send(accepting(head)); }); });
   b.start();
   b.w.run_for(20h);
   CHECK_FALSE(b.end.ended());

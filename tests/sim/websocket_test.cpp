@@ -73,7 +73,8 @@ TEST_CASE("Early bytes of both sides arrive once, in order, and the client's not
         CAPTURE(static_cast<int>(streams), pieces, early);
         bench b;
         b.streams = streams;
-        b.client_link.read_most = b.client_link.write_most = b.b1().link.read_most = b.b1().link.write_most = pieces;
+        b.client_link.read_most = b.client_link.write_most = b.b1().link.read_most = b.b1().link.write_most =
+            pieces;
         b.request += from_us.substr(0, early);
         std::string before;
         b.b1().on_accept = answering([&](peer& self, const request_head& head) {
@@ -102,7 +103,8 @@ TEST_CASE("Early bytes of both sides arrive once, in order, and the client's not
   }
 }
 
-TEST_CASE("A refused handshake with early bytes ends the connection, and nothing of them reaches the backend") {
+TEST_CASE(
+    "A refused handshake with early bytes ends the connection, and nothing of them reaches the backend") {
   for (const bool in_request : {false, true}) {
     bench b;
     const auto early = text("early", client);

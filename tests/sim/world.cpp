@@ -36,7 +36,8 @@ template <class Action> void connection::send(int to, Action action) {
   auto& arrival = ends_[to].last_arrival;
   duration late = how_.latency;
   if (how_.jitter > duration::zero())
-    late += duration(static_cast<duration::rep>(world_.draw(0, static_cast<std::uint64_t>(how_.jitter.count()))));
+    late +=
+        duration(static_cast<duration::rep>(world_.draw(0, static_cast<std::uint64_t>(how_.jitter.count()))));
   arrival = std::max(arrival, world_.now() + late);
   world_.after(arrival - world_.now(), [self = weak_from_this(), action = std::move(action)] {
     if (auto c = self.lock()) action(*c);
@@ -255,7 +256,9 @@ std::shared_ptr<connection> world::make_connection(link_options how) {
   return c;
 }
 
-void world::after(time_point::duration delay, callback<> what) { events_.emplace(now_ + delay, std::move(what)); }
+void world::after(time_point::duration delay, callback<> what) {
+  events_.emplace(now_ + delay, std::move(what));
+}
 
 bool world::step(time_point until) {
   if (++steps_ > 3'000'000) throw std::logic_error("the simulation does not come to rest");
@@ -277,13 +280,15 @@ bool world::step(time_point until) {
 }
 
 void world::run_until(time_point until) {
-  while (step(until)) {}
+  while (step(until)) {
+  }
   now_ = std::max(now_, until);
 }
 
 void world::run(duration longest) {
   const auto limit = now_ + longest;
-  while (step(limit)) {}
+  while (step(limit)) {
+  }
 }
 
 void world::destroy_context() {
@@ -300,13 +305,15 @@ void world::destroy_context() {
 }
 
 std::size_t world::open_streams() const {
-  return static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(), [](const auto& weak) {
-    const auto c = weak.lock();
-    return c && c->open(0);
-  }));
+  return static_cast<std::size_t>(
+      std::count_if(connections_.begin(), connections_.end(), [](const auto& weak) {
+        const auto c = weak.lock();
+        return c && c->open(0);
+      }));
 }
 
-std::uint64_t world::begin_dial(const std::string& to, callback<std::error_code, std::shared_ptr<connection>> done) {
+std::uint64_t world::begin_dial(const std::string& to,
+                                callback<std::error_code, std::shared_ptr<connection>> done) {
   const auto id = ++last_dial_;
   dials_.emplace(id, dial{to, std::move(done)});
   const auto found = listeners_.find(to);

@@ -42,7 +42,8 @@ using namespace std::chrono_literals;
 template <class... Args> class callback {
  public:
   callback() = default;
-  template <class F> requires(!std::is_same_v<F, callback>) callback(F f) : held_(new holder<F>(std::move(f))) {}
+  template <class F>
+  requires(!std::is_same_v<F, callback>) callback(F f) : held_(new holder<F>(std::move(f))) {}
   explicit operator bool() const noexcept { return held_ != nullptr; }
   void operator()(Args... args) { std::exchange(held_, nullptr)->call(args...); }
 
@@ -79,15 +80,16 @@ void complete(const asio::any_io_executor& executor, Handler handler, Args... ar
 struct link_options {
   static constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
   duration latency{1};
-  duration jitter{0};                 ///< added to the latency, drawn per segment; the order is kept
-  std::size_t capacity = 64 * 1024;   ///< bytes sent and not yet read
-  std::size_t read_most = all;        ///< of one read; 1 is byte by byte
-  std::size_t write_most = all;       ///< of one write
-  bool random_sizes = false;          ///< reads and writes take 1 … most, drawn each time
-  unsigned spurious = 0;              ///< per cent of waits for reading that end with nothing to read
+  duration jitter{0};                ///< added to the latency, drawn per segment; the order is kept
+  std::size_t capacity = 64 * 1024;  ///< bytes sent and not yet read
+  std::size_t read_most = all;       ///< of one read; 1 is byte by byte
+  std::size_t write_most = all;      ///< of one write
+  bool random_sizes = false;         ///< reads and writes take 1 … most, drawn each time
+  unsigned spurious = 0;             ///< per cent of waits for reading that end with nothing to read
 };
 
-/// A fault that a proxy might have, put between it and the wire, so that a test can show that it would be found.
+/// A fault that a proxy might have, put between it and the wire, so that a test can show that it would be
+/// found.
 enum class sabotage {
   none,
   close_inside_frame,  ///< a Close of the proxy's goes to the client inside another frame
@@ -126,8 +128,8 @@ class connection : public std::enable_shared_from_this<connection> {
 
  private:
   struct side {
-    std::string inbox;        // arrived and unread
-    std::size_t coming = 0;   // sent to this end, and its sender does not know yet that it was read
+    std::string inbox;       // arrived and unread
+    std::size_t coming = 0;  // sent to this end, and its sender does not know yet that it was read
     time_point last_arrival{};
     std::uint64_t read = 0, written = 0;
     bool open = true;
@@ -168,14 +170,16 @@ class stream {
 
   asio::any_io_executor get_executor() const { return executor_; }
   template <class Handler> void async_wait_read(Handler handler) {
-    connection_->wait_read(0, [executor = executor_, handler = std::move(handler)](std::error_code ec) mutable {
-      complete(executor, std::move(handler), ec);
-    });
+    connection_->wait_read(0,
+                           [executor = executor_, handler = std::move(handler)](std::error_code ec) mutable {
+                             complete(executor, std::move(handler), ec);
+                           });
   }
   template <class Handler> void async_wait_write(Handler handler) {
-    connection_->wait_write(0, [executor = executor_, handler = std::move(handler)](std::error_code ec) mutable {
-      complete(executor, std::move(handler), ec);
-    });
+    connection_->wait_write(0,
+                            [executor = executor_, handler = std::move(handler)](std::error_code ec) mutable {
+                              complete(executor, std::move(handler), ec);
+                            });
   }
   std::size_t try_read(std::span<char> into, std::error_code& ec) { return connection_->read(0, into, ec); }
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) {
@@ -243,11 +247,11 @@ class peer : public std::enable_shared_from_this<peer> {
  public:
   peer(world& in, std::shared_ptr<connection> c) : world_(in), connection_(std::move(c)) {}
 
-  std::string received;         ///< everything so far
-  bool eof = false;             ///< the proxy's FIN came
-  bool broken = false;          ///< a reset came
-  time_point ended_at{};        ///< of `eof` or `broken`
-  std::string sent;             ///< everything it was told to send
+  std::string received;   ///< everything so far
+  bool eof = false;       ///< the proxy's FIN came
+  bool broken = false;    ///< a reset came
+  time_point ended_at{};  ///< of `eof` or `broken`
+  std::string sent;       ///< everything it was told to send
   /// After each read, FIN or reset. It may replace itself.
   std::function<void(peer&)> on_receive;
   void notify() {
@@ -290,7 +294,9 @@ struct listener {
 class world final : public wsproxy::environment {
  public:
   explicit world(std::uint64_t seed = 1)
-      : random_(seed), context_(std::make_unique<asio::io_context>()), other_(std::make_unique<asio::io_context>()) {}
+      : random_(seed),
+        context_(std::make_unique<asio::io_context>()),
+        other_(std::make_unique<asio::io_context>()) {}
   ~world() override { destroy_context(); }
 
   // The environment.
@@ -323,7 +329,8 @@ class world final : public wsproxy::environment {
   listener& at(const std::string& address) { return listeners_[address]; }
 
   void after(time_point::duration, callback<> what);
-  /// One handler, or one event; moves the clock if there is nothing else to do. False: nothing happens until then.
+  /// One handler, or one event; moves the clock if there is nothing else to do. False: nothing happens until
+  /// then.
   bool step(time_point until = time_point::max());
   /// Runs until all is quiet, at most for that long.
   void run(duration longest = 24h);
@@ -338,7 +345,8 @@ class world final : public wsproxy::environment {
   std::size_t open_streams() const;
 
   // For the dialer.
-  std::uint64_t begin_dial(const std::string& to, callback<std::error_code, std::shared_ptr<connection>> done);
+  std::uint64_t begin_dial(const std::string& to,
+                           callback<std::error_code, std::shared_ptr<connection>> done);
   void end_dial(std::uint64_t id, std::error_code);
 
  private:
@@ -374,12 +382,14 @@ template <class Stream> class basic_dialer {
         [in = world_](auto handler, std::string where, asio::any_io_executor on) {
           const auto slot = asio::get_associated_cancellation_slot(handler);
           const auto id = in->begin_dial(
-              where, [on, handler = std::move(handler)](std::error_code ec, std::shared_ptr<connection> c) mutable {
+              where,
+              [on, handler = std::move(handler)](std::error_code ec, std::shared_ptr<connection> c) mutable {
                 asio::get_associated_cancellation_slot(handler).clear();
                 complete(on, std::move(handler), ec, Stream(on, std::move(c)));
               });
           if (auto assigned = slot; assigned.is_connected())
-            assigned.assign([in, id](asio::cancellation_type) { in->end_dial(id, asio::error::operation_aborted); });
+            assigned.assign(
+                [in, id](asio::cancellation_type) { in->end_dial(id, asio::error::operation_aborted); });
         },
         token, to.to_string(), std::move(executor));
   }

@@ -32,8 +32,7 @@ inline std::size_t scale() {
 }
 
 /// Values from another thread, in order.
-template <class T>
-class mailbox {
+template <class T> class mailbox {
  public:
   void put(T value) {
     const std::lock_guard lock(mutex_);
@@ -59,8 +58,7 @@ class mailbox {
 };
 
 /// Waits until `holds()`, asking again and again.
-template <class Condition>
-bool eventually(Condition holds) {
+template <class Condition> bool eventually(Condition holds) {
   for (const auto until = clock::now() + patience; clock::now() < until;) {
     if (holds()) return true;
     std::this_thread::sleep_for(1ms);
@@ -75,8 +73,7 @@ class background {
   ~background() { finish(); }
 
   /// Runs `f` on that thread and returns what it returns.
-  template <class F>
-  auto call(F f) {
+  template <class F> auto call(F f) {
     std::packaged_task<decltype(f())()> task(std::move(f));
     auto done = task.get_future();
     asio::post(context, [task = std::move(task)]() mutable { task(); });

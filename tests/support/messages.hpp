@@ -47,12 +47,9 @@ inline std::string frame_header(unsigned code, std::uint64_t size, bool masked, 
   out += static_cast<char>((fin ? 0x80u : 0u) | code);
   const unsigned mask_bit = masked ? 0x80u : 0u;
   int length_bytes = 0;
-  if (size < 126)
-    out += static_cast<char>(mask_bit | size);
-  else if (size < 65536)
-    out += static_cast<char>(mask_bit | 126u), length_bytes = 2;
-  else
-    out += static_cast<char>(mask_bit | 127u), length_bytes = 8;
+  if (size < 126) out += static_cast<char>(mask_bit | size);
+  else if (size < 65536) out += static_cast<char>(mask_bit | 126u), length_bytes = 2;
+  else out += static_cast<char>(mask_bit | 127u), length_bytes = 8;
   for (int i = length_bytes; i-- != 0;) out += static_cast<char>(size >> (8 * i) & 0xff);
   return out;
 }
@@ -113,9 +110,7 @@ inline std::uint16_t close_code(const received_frame& frame) {
 }
 
 /// A head, blank line included.
-inline std::string read_head(peer& from) {
-  return from.read_until("\r\n\r\n");
-}
+inline std::string read_head(peer& from) { return from.read_until("\r\n\r\n"); }
 
 inline int status_of(std::string_view head) {
   return head.size() > 12 && head.starts_with("HTTP/1.1 ") ? std::stoi(std::string(head.substr(9, 3))) : 0;

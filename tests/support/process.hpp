@@ -40,8 +40,7 @@ inline std::size_t raise_descriptor_limit() {
 /// made while the test has no thread of its own.
 class child {
  public:
-  template <class Body>
-  explicit child(Body body) : control(-1) {
+  template <class Body> explicit child(Body body) : control(-1) {
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) fail_with_errno("socketpair");
     pid_ = ::fork();

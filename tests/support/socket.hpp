@@ -78,12 +78,9 @@ class peer {
   void send(std::string_view bytes) {
     while (!bytes.empty()) {
       const auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-      if (n >= 0)
-        bytes.remove_prefix(static_cast<std::size_t>(n));
-      else if (errno == EAGAIN)
-        await(POLLOUT, patience, "send");
-      else
-        fail_with_errno("send");
+      if (n >= 0) bytes.remove_prefix(static_cast<std::size_t>(n));
+      else if (errno == EAGAIN) await(POLLOUT, patience, "send");
+      else fail_with_errno("send");
     }
   }
   /// Sends what is taken within that time; returns how much that was.

@@ -71,16 +71,11 @@ void script::run(const std::string& line) {
   words >> command;
   if (command == "backend") return add_backend(words);
   words >> key;
-  if (command == "method")
-    method_ = methods.at(key)();
-  else if (command == "request")
-    request(key);
-  else if (command == "hold")
-    held_.push_back(request(key));
-  else if (command == "release")
-    held_.at(std::stoul(key)) = lease();
-  else
-    throw std::invalid_argument("what is \"" + line + "\"?");
+  if (command == "method") method_ = methods.at(key)();
+  else if (command == "request") request(key);
+  else if (command == "hold") held_.push_back(request(key));
+  else if (command == "release") held_.at(std::stoul(key)) = lease();
+  else throw std::invalid_argument("what is \"" + line + "\"?");
 }
 
 void script::add_backend(std::istringstream& words) {
@@ -90,22 +85,14 @@ void script::add_backend(std::istringstream& words) {
     const auto equals = word.find('=');
     const auto name = word.substr(0, equals);
     const auto number = equals == word.npos ? 0u : static_cast<unsigned>(std::stoul(word.substr(equals + 1)));
-    if (name == "weight")
-      options.weight = number;
-    else if (name == "max_conns")
-      options.max_conns = number;
-    else if (name == "max_fails")
-      options.max_fails = number;
-    else if (name == "fail_timeout")
-      options.fail_timeout = std::chrono::seconds(number);
-    else if (name == "backup")
-      options.backup = true;
-    else if (name == "down")
-      options.down = true;
-    else if (name == "refuses")
-      refusing_.insert(options.name);
-    else
-      throw std::invalid_argument("what is \"" + word + "\"?");
+    if (name == "weight") options.weight = number;
+    else if (name == "max_conns") options.max_conns = number;
+    else if (name == "max_fails") options.max_fails = number;
+    else if (name == "fail_timeout") options.fail_timeout = std::chrono::seconds(number);
+    else if (name == "backup") options.backup = true;
+    else if (name == "down") options.down = true;
+    else if (name == "refuses") refusing_.insert(options.name);
+    else throw std::invalid_argument("what is \"" + word + "\"?");
   }
   backends_.push_back(std::move(options));
 }

@@ -165,10 +165,8 @@ TEST_CASE("after twenty points in vain round robin decides") {
     const auto owners = walk(ring, key);
     const auto first_other =
         std::find_if(owners.begin(), owners.end(), [](const auto& name) { return name != "a"; });
-    if (first_other - owners.begin() > 20)
-      by_turns.push_back(pick_once(group, key));
-    else
-      CHECK(pick_once(group, key) == *first_other);
+    if (first_other - owners.begin() > 20) by_turns.push_back(pick_once(group, key));
+    else CHECK(pick_once(group, key) == *first_other);
   }
   REQUIRE(by_turns.size() > 20);
   for (std::size_t i = 1; i != by_turns.size(); ++i) CHECK(by_turns[i] != by_turns[i - 1]);
@@ -292,9 +290,7 @@ TEST_CASE("a list that changes between two attempts starts the walk anew") {
   }
 }
 
-TEST_CASE("consistent hashing allows no backups") {
-  CHECK_FALSE(consistent_hash()->allows_backups());
-}
+TEST_CASE("consistent hashing allows no backups") { CHECK_FALSE(consistent_hash()->allows_backups()); }
 
 // ---- bounded load
 

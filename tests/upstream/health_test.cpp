@@ -99,7 +99,7 @@ TEST_CASE("a success without a probe since the last failure forgives nothing") {
   health state(options);
   state.picked(options, at(0s));  // two leases,
   state.picked(options, at(0s));
-  state.failed(options, at(1s));  // one fails,
+  state.failed(options, at(1s));     // one fails,
   state.succeeded(options, at(1s));  // then the other's answer comes
   CHECK_FALSE(state.available(options, at(2s)));
 }

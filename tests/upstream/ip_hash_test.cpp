@@ -13,9 +13,7 @@ using wsproxy::upstream;
 
 namespace {
 
-upstream four() {
-  return upstream({server("a"), server("b", 2), server("c", 3), server("d")}, ip_hash());
-}
+upstream four() { return upstream({server("a"), server("b", 2), server("c", 3), server("d")}, ip_hash()); }
 
 }  // namespace
 

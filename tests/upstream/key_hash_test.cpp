@@ -12,9 +12,7 @@ using wsproxy::upstream;
 
 namespace {
 
-upstream four() {
-  return upstream({server("a"), server("b", 2), server("c", 3), server("d")}, key_hash());
-}
+upstream four() { return upstream({server("a"), server("b", 2), server("c", 3), server("d")}, key_hash()); }
 
 }  // namespace
 
@@ -55,6 +53,4 @@ TEST_CASE("a key hashed in vain twenty times goes round robin") {
   CHECK(seen == "bcbc");
 }
 
-TEST_CASE("key_hash allows no backups") {
-  CHECK_FALSE(key_hash()->allows_backups());
-}
+TEST_CASE("key_hash allows no backups") { CHECK_FALSE(key_hash()->allows_backups()); }

@@ -28,9 +28,7 @@ std::map<std::string, int> shares(const upstream& from, std::uint32_t count) {
   return all;
 }
 
-bool near(int number, double expected) {
-  return number > expected * 0.95 && number < expected * 1.05;
-}
+bool near(int number, double expected) { return number > expected * 0.95 && number < expected * 1.05; }
 
 }  // namespace
 

@@ -66,7 +66,8 @@ TEST_CASE("an upstream refuses a list that makes no sense, and says which backen
   refuses({server("")}, "a backend has no name");
   refuses({server("a:1"), server("b:1", 0)}, "backend \"b:1\": weight is 0");
   refuses({server("a:0")}, "backend \"a:0\": port 0 cannot be connected to");
-  refuses({{.name = "a", .at = {wsproxy::address::family::ip, "10.0.0.1", 0}}}, "backend \"a\": port 0 cannot be connected to");
+  refuses({{.name = "a", .at = {wsproxy::address::family::ip, "10.0.0.1", 0}}},
+          "backend \"a\": port 0 cannot be connected to");
   refuses({{.name = "a", .fail_timeout = -1s}}, "backend \"a\": fail_timeout is negative");
   refuses({server("a"), backup("b")}, "backend \"b\": the balancing method does not support backups",
           wsproxy::consistent_hash());
@@ -778,10 +779,8 @@ TEST_CASE("leases count exactly and max_conns holds while threads pick and the l
       const bool fails = i % 7 == 0;
       if (counts) ++given;
       if (counts && fails) ++failures;
-      if (fails)
-        got.failed(at(std::chrono::seconds(i)));
-      else
-        got.succeeded(at(std::chrono::seconds(i)));
+      if (fails) got.failed(at(std::chrono::seconds(i)));
+      else got.succeeded(at(std::chrono::seconds(i)));
       held.push_back(std::move(got));
       if (held.size() > 2) held.erase(held.begin());
     }

@@ -94,9 +94,7 @@ inline std::string close_payload(std::uint16_t code, std::string_view reason = {
 
 using dice = std::mt19937_64;
 /// A number below `limit`.
-inline std::size_t roll(dice& random, std::size_t limit) {
-  return random() % limit;
-}
+inline std::size_t roll(dice& random, std::size_t limit) { return random() % limit; }
 
 /// A frame a peer of that role could send. `in_message` is carried from frame to frame.
 inline sample random_frame(dice& random, frame_sender sender, bool& in_message, std::uint8_t rsv = 0) {
@@ -119,12 +117,10 @@ inline sample random_frame(dice& random, frame_sender sender, bool& in_message, 
 }
 
 /// Calls `test(seed)` for as many seeds as are asked for; a failure names the seed.
-template <class Test>
-void for_seeds(std::uint64_t count, Test test) {
+template <class Test> void for_seeds(std::uint64_t count, Test test) {
   const char* asked = std::getenv("WSPROXY_TEST_SEEDS");
   const char* scale = std::getenv("WSPROXY_TEST_SCALE");
-  if (asked != nullptr)
-    count = std::strtoull(asked, nullptr, 10);
+  if (asked != nullptr) count = std::strtoull(asked, nullptr, 10);
   else if (scale != nullptr)
     count = std::max<std::uint64_t>(count / std::max(1ull, std::strtoull(scale, nullptr, 10)), 1);
   for (std::uint64_t seed = 1; seed <= count; ++seed) {

@@ -265,9 +265,7 @@ TEST_CASE("a control frame of a server is plain, one of a client masked") {
   CHECK(make_control(opcode::ping, "", client, 1).size == 6);
 }
 
-std::string text_of(const control_frame& frame) {
-  return {frame.span().data(), frame.span().size()};
-}
+std::string text_of(const control_frame& frame) { return {frame.span().data(), frame.span().size()}; }
 
 TEST_CASE("control frames of every size are legal, and cut at 125 bytes") {
   for (const auto sender : {client, server}) {

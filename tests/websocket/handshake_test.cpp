@@ -13,9 +13,7 @@ constexpr auto websocket = request_kind::websocket;
 constexpr body_framing none{};
 constexpr body_framing chunked{body_framing::kind::chunked};
 constexpr body_framing until_close{body_framing::kind::until_close};
-constexpr body_framing length(std::uint64_t bytes) {
-  return {body_framing::kind::length, bytes};
-}
+constexpr body_framing length(std::uint64_t bytes) { return {body_framing::kind::length, bytes}; }
 
 const std::string key = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -42,8 +40,7 @@ request_rewrite usual_rewrite(std::string_view upgrade, std::string_view connect
                   {"X-Real-IP", "127.0.0.1"}}};
 }
 
-template <class Head>
-std::string bytes_of(const Head& head) {
+template <class Head> std::string bytes_of(const Head& head) {
   std::string out;
   serialize(head, out);
   return out;

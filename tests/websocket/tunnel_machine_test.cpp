@@ -21,23 +21,15 @@ using samples::sample;
 constexpr auto down = side::downstream;
 constexpr auto up = side::upstream;
 constexpr side both[] = {down, up};
-constexpr std::size_t index(side s) {
-  return s == up;
-}
-constexpr frame_sender sender_of(side s) {
-  return s == down ? frame_sender::client : frame_sender::server;
-}
+constexpr std::size_t index(side s) { return s == up; }
+constexpr frame_sender sender_of(side s) { return s == down ? frame_sender::client : frame_sender::server; }
 
 std::string raw(side from, opcode code, std::string payload = {}, bool fin = true) {
   const auto mask = from == down ? std::optional<std::uint32_t>(0x1a2b3c4d) : std::nullopt;
   return sample{.code = code, .payload = std::move(payload), .fin = fin, .mask = mask}.raw();
 }
-std::string text(side from, std::string payload) {
-  return raw(from, opcode::text, std::move(payload));
-}
-std::string close(side from, std::uint16_t code) {
-  return raw(from, opcode::close, close_payload(code));
-}
+std::string text(side from, std::string payload) { return raw(from, opcode::text, std::move(payload)); }
+std::string close(side from, std::uint16_t code) { return raw(from, opcode::close, close_payload(code)); }
 const std::error_code reset = std::make_error_code(std::errc::connection_reset);
 
 // Performs the machine's wishes with a clock of its own. A side takes bytes at once unless told otherwise.
@@ -1240,10 +1232,8 @@ TEST_CASE("a limit: 1009 to the side that exceeded it, 1001 to the other, in bot
       (message ? p.limits.message : p.limits.frame) = 100;
       rig r(p);
       const auto half = raw(bad, opcode::text, std::string(51, 'x'), false);
-      if (message)
-        r.read(bad, half + raw(bad, opcode::continuation, std::string(50, 'x')));
-      else
-        r.read(bad, text(bad, std::string(101, 'x')));
+      if (message) r.read(bad, half + raw(bad, opcode::continuation, std::string(50, 'x')));
+      else r.read(bad, text(bad, std::string(101, 'x')));
       check_closed_with(r, bad, 1009);
       const auto frames = samples::read_frames(r.got(opposite(bad)));
       CHECK(frames.back().payload == close_payload(1001));
@@ -1418,10 +1408,8 @@ void script::run() {
     case 4: listen(r, s); break;
     case 5: r.pass(duration(samples::roll(random, one_in(4) ? 10000 : 500))); break;
     case 6:
-      if (r.at(s).takes)
-        r.stall(s);
-      else
-        r.take(s, one_in(2) ? 7 : 100000);
+      if (r.at(s).takes) r.stall(s);
+      else r.take(s, one_in(2) ? 7 : 100000);
       break;
     case 7:
       if (!calm && one_in(6)) disturb(r);

@@ -155,8 +155,8 @@ class WSPROXY_EXPORT worker_pool {
 
   /// The second half: the client's connection, behind the 101 that the host has sent. `early` are the bytes
   /// that the host has read from it behind the request's head: mandatory, often none. Throws
-  /// std::invalid_argument, and the descriptor stays the host's, where `accepted` was moved from or is another
-  /// pool's.
+  /// std::invalid_argument, and the descriptor stays the host's, where `accepted` was moved from or is
+  /// another pool's.
   adoption adopt(descriptor client, ready_tunnel accepted, std::string early,
                  std::function<void(forward_result)> on_end = {});
 

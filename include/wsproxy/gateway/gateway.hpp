@@ -1,10 +1,9 @@
 // A server made of the library's parts: listeners, a choice of route per request, drain.
 //
 //   asio::io_context context;
-//   wsproxy::upstream chat({{.name = "127.0.0.1:9001"}, {.name = "127.0.0.1:9002"}}, wsproxy::consistent_hash());
-//   wsproxy::gateway gateway(context.get_executor(), [&](const wsproxy::inbound&) { return wsproxy::pass{chat}; });
-//   gateway.listen("0.0.0.0:8080");
-//   context.run();
+//   wsproxy::upstream chat({{.name = "127.0.0.1:9001"}, {.name = "127.0.0.1:9002"}},
+//   wsproxy::consistent_hash()); wsproxy::gateway gateway(context.get_executor(), [&](const
+//   wsproxy::inbound&) { return wsproxy::pass{chat}; }); gateway.listen("0.0.0.0:8080"); context.run();
 //
 // It is built from the public operations only (async_read_head, async_forward, async_send), so whatever it
 // does, another server can do too.
@@ -44,22 +43,23 @@ struct inbound {
 
 /// Answer: forward to an upstream.
 struct pass {
-  upstream to;                                          ///< whose backends are asked
-  std::shared_ptr<const route> how{};                   ///< null: every default
-  std::optional<std::string> hash_key{};                ///< nothing: the client's address; see exchange
+  upstream to;                                           ///< whose backends are asked
+  std::shared_ptr<const route> how{};                    ///< null: every default
+  std::optional<std::string> hash_key{};                 ///< nothing: the client's address; see exchange
   std::function<void(session_handle)> on_established{};  ///< see exchange
-  std::function<void(const forward_result&)> on_end{};  ///< for logs and accounts; called once
-  /// See exchange and inbound. It is held until the request has ended, but by a tunnel only if there is on_request.
+  std::function<void(const forward_result&)> on_end{};   ///< for logs and accounts; called once
+  /// See exchange and inbound. It is held until the request has ended, but by a tunnel only if there is
+  /// on_request.
   std::shared_ptr<void> user{};
-  bool close = false;                                   ///< see exchange
+  bool close = false;  ///< see exchange
 };
 
 /// Answer: a response of the gateway's own.
 struct respond {
-  int status = 200;   ///< three digits
-  fields extra{};     ///< stand before Content-Length, which is ours
-  std::string body{}; ///< all of it
-  bool close = false; ///< the connection ends behind it
+  int status = 200;                    ///< three digits
+  fields extra{};                      ///< stand before Content-Length, which is ours
+  std::string body{};                  ///< all of it
+  bool close = false;                  ///< the connection ends behind it
   std::shared_ptr<const route> how{};  ///< whose send_stall and keep_alive hold; null: those of the reception
 };
 
@@ -72,43 +72,45 @@ using decision = std::variant<pass, respond, hang_up>;
 /// What holds for a connection as long as no route is known.
 struct reception {
   head_limits request_head{};  ///< what is beyond is answered 400 or 414
-  /// client_head, keep_alive, send_stall and linger are used. After a request, keep_alive is that of its route.
+  /// client_head, keep_alive, send_stall and linger are used. After a request, keep_alive is that of its
+  /// route.
   wsproxy::timeouts timeouts{};
 };
 
 /// What a gateway does, apart from the routes.
 struct gateway_options {
-  head_limits request_head{};   ///< of the reception that every connection has,
+  head_limits request_head{};    ///< of the reception that every connection has,
   wsproxy::timeouts timeouts{};  ///< unless `receive` knows better
-  /// Another reception, by where the connection came in (there need not be a head). Null: the usual one. What it
-  /// points to outlives the gateway. Must not throw.
+  /// Another reception, by where the connection came in (there need not be a head). Null: the usual one. What
+  /// it points to outlives the gateway. Must not throw.
   std::function<const reception*(const inbound&)> receive{};
   /// When client_head fires: answer 408 (RFC 9110 section 15.5.9) before closing, as nginx does not.
   bool answer_head_timeout = false;
   /// Connections at most; more wait in the listen queue. Zero: unlimited.
   std::size_t max_connections = 0;
   /// Tunnels at most, and at most from one client address; handshakes under way count as tunnels. One more is
-  /// answered 503 (errc::tunnel_limit) before a backend is picked. Zero: unlimited. Clients of a Unix socket have
-  /// no address; behind another proxy all have that one's.
+  /// answered 503 (errc::tunnel_limit) before a backend is picked. Zero: unlimited. Clients of a Unix socket
+  /// have no address; behind another proxy all have that one's.
   std::size_t max_tunnels = 0;
   std::size_t max_tunnels_per_client = 0;  ///< see above
   /// Makes the answer for a request that the gateway refuses or an exchange that failed before it was
   /// committed. Empty: a short page with the status and the rule. Where no head could be read it is empty.
   std::function<respond(int status, const std::error_code& why, const inbound& request)> error_answer{};
   /// Called once per request that ended, after the response or tunnel: for an access log.
-  std::function<void(const inbound& request, int status, std::uint64_t sent, const forward_result* result)> on_request{};
-  /// Trouble that has no request: accepting paused for want of descriptors, a listener that failed, a function of
-  /// yours that was only to be told and has thrown. Must not throw itself.
+  std::function<void(const inbound& request, int status, std::uint64_t sent, const forward_result* result)>
+      on_request{};
+  /// Trouble that has no request: accepting paused for want of descriptors, a listener that failed, a
+  /// function of yours that was only to be told and has thrown. Must not throw itself.
   std::function<void(std::string_view message)> on_warning{};
 };
 
 /// Where it stands.
 struct gateway_stats {
-  std::size_t connections = 0;  ///< of clients, open now
-  std::size_t tunnels = 0;      ///< of these, behind a 101
-  std::uint64_t accepted = 0;   ///< connections ever
-  std::uint64_t requests = 0;   ///< heads ever read
-  std::uint64_t refused = 0;  ///< answered 4xx by a rule of ours, or 503 by the next
+  std::size_t connections = 0;          ///< of clients, open now
+  std::size_t tunnels = 0;              ///< of these, behind a 101
+  std::uint64_t accepted = 0;           ///< connections ever
+  std::uint64_t requests = 0;           ///< heads ever read
+  std::uint64_t refused = 0;            ///< answered 4xx by a rule of ours, or 503 by the next
   std::uint64_t over_tunnel_limit = 0;  ///< of these, by max_tunnels or max_tunnels_per_client
 };
 
@@ -129,9 +131,10 @@ class WSPROXY_EXPORT gateway {
 
   /// How a listener is opened.
   struct listen_options {
-    int backlog = 511;        ///< connections that may wait to be accepted; the system bounds it too
-    bool reuse_port = false;  ///< SO_REUSEPORT: several listeners share the port, of several gateways or processes
-    bool ipv6_only = true;    ///< "[::]:PORT" takes no IPv4
+    int backlog = 511;  ///< connections that may wait to be accepted; the system bounds it too
+    bool reuse_port =
+        false;  ///< SO_REUSEPORT: several listeners share the port, of several gateways or processes
+    bool ipv6_only = true;  ///< "[::]:PORT" takes no IPv4
   };
   /// Opens a listener: "HOST:PORT", "[IPV6]:PORT", "unix:PATH"; port 0 lets the system choose. Throws
   /// std::system_error that names the address. Returns the address it listens on. Before the context runs,
@@ -144,10 +147,10 @@ class WSPROXY_EXPORT gateway {
 
   using drain_options = wsproxy::drain_options;  ///< how its tunnels are ended
   /// No new connections, and no further request on the present ones. Tunnels get Close frames, spread over
-  /// `spread`, as these options say or their route (route::drain); code 0: they are left alone. What is still open
-  /// after `deadline` (zero: no deadline) is closed. A spread that leaves less than `timeouts::close_wait` before
-  /// the deadline is shortened, with a warning. `sessions().count()` is what is left of them.
-  /// `done` is called once nothing is left. A second call only brings the deadline forward.
+  /// `spread`, as these options say or their route (route::drain); code 0: they are left alone. What is still
+  /// open after `deadline` (zero: no deadline) is closed. A spread that leaves less than
+  /// `timeouts::close_wait` before the deadline is shortened, with a warning. `sessions().count()` is what is
+  /// left of them. `done` is called once nothing is left. A second call only brings the deadline forward.
   void drain(const drain_options& options, std::function<void()> done = {});
   /// Closes everything now.
   void stop();

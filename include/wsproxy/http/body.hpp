@@ -16,11 +16,11 @@ namespace wsproxy {
 struct body_framing {
   /// The ways there are.
   enum class kind {
-    none,         ///< there is no body
-    length,       ///< so many bytes: Content-Length
-    chunked,      ///< chunks, the last of which is empty: Transfer-Encoding
-    until_close,  ///< all until the connection ends; responses only
-  } how = kind::none;  ///< the one that holds
+    none,                    ///< there is no body
+    length,                  ///< so many bytes: Content-Length
+    chunked,                 ///< chunks, the last of which is empty: Transfer-Encoding
+    until_close,             ///< all until the connection ends; responses only
+  } how = kind::none;        ///< the one that holds
   std::uint64_t length = 0;  ///< for kind::length
 
   bool operator==(const body_framing&) const = default;
@@ -32,7 +32,8 @@ WSPROXY_EXPORT body_framing request_framing(const request_head&, std::error_code
 
 /// The framing of the response to a request with this method (section 6.3): none for HEAD,
 /// 1xx, 204 and 304; an answer that frames itself in two ways is an error (errc::bad_response).
-WSPROXY_EXPORT body_framing response_framing(const response_head&, std::string_view method, std::error_code& error);
+WSPROXY_EXPORT body_framing response_framing(const response_head&, std::string_view method,
+                                             std::error_code& error);
 
 /// Follows a body through the bytes of a connection and finds its end; the data come out as
 /// views into the input, chunk headers stripped. A machine without I/O.
@@ -43,9 +44,9 @@ class WSPROXY_EXPORT body_reader {
 
   /// What became of one piece of input.
   struct step {
-    std::size_t consumed = 0;    ///< input bytes used up, data and framing
-    std::string_view data{};     ///< body bytes among them, a view into the input
-    std::error_code error{};     ///< errc::bad_chunk
+    std::size_t consumed = 0;  ///< input bytes used up, data and framing
+    std::string_view data{};   ///< body bytes among them, a view into the input
+    std::error_code error{};   ///< errc::bad_chunk
   };
   /// Takes a prefix of the input: call again with the rest until it is empty or done().
   /// After an error the reader must not be fed again.
@@ -68,13 +69,13 @@ class WSPROXY_EXPORT body_reader {
   bool take_size(char);
   bool take_trailer();
   body_framing framing_;
-  std::uint64_t left_ = 0;      // of the body, or of the chunk
+  std::uint64_t left_ = 0;  // of the body, or of the chunk
   std::uint64_t size_ = 0;
-  std::size_t overhead_ = 0;    // bytes of one chunk header or of the trailer section: bounded
+  std::size_t overhead_ = 0;  // bytes of one chunk header or of the trailer section: bounded
   at at_ = at::size;
-  bool digits_ = false;         // the chunk size has one
+  bool digits_ = false;  // the chunk size has one
   bool done_ = false;
-  std::string line_;            // of the trailer section, so far
+  std::string line_;  // of the trailer section, so far
   fields trailers_;
 };
 

@@ -44,9 +44,17 @@ class WSPROXY_EXPORT fields {
     const_iterator() = default;
     const_iterator(const fields* all, std::size_t at) : all_(all), at_(at) {}
     field operator*() const { return (*all_)[at_]; }
-    const_iterator& operator++() { ++at_; return *this; }
-    const_iterator operator++(int) { auto old = *this; ++at_; return old; }
+    const_iterator& operator++() {
+      ++at_;
+      return *this;
+    }
+    const_iterator operator++(int) {
+      auto old = *this;
+      ++at_;
+      return old;
+    }
     bool operator==(const const_iterator&) const = default;
+
    private:
     const fields* all_ = nullptr;
     std::size_t at_ = 0;
@@ -54,7 +62,9 @@ class WSPROXY_EXPORT fields {
 
   fields() = default;
   /// These lines, in this order.
-  fields(std::initializer_list<field> lines) { for (const auto& line : lines) add(line.name, line.value); }
+  fields(std::initializer_list<field> lines) {
+    for (const auto& line : lines) add(line.name, line.value);
+  }
 
   /// Appends a line. The value is stored without surrounding space and tab.
   /// Arguments may be views into this object.
@@ -81,7 +91,9 @@ class WSPROXY_EXPORT fields {
   /// The first line's value; nothing if there is none.
   std::optional<std::string_view> find(std::string_view name) const noexcept;
   /// The first line's value, or an empty view.
-  std::string_view value_or_empty(std::string_view name) const noexcept { return find(name).value_or(std::string_view{}); }
+  std::string_view value_or_empty(std::string_view name) const noexcept {
+    return find(name).value_or(std::string_view{});
+  }
   /// How many lines have this name.
   std::size_t count(std::string_view name) const noexcept;
   /// All values of that name, joined by ", " (RFC 9110 section 5.3); empty if there is none.
@@ -93,7 +105,9 @@ class WSPROXY_EXPORT fields {
   bool operator==(const fields& other) const noexcept;
 
  private:
-  struct extent { std::uint32_t name, name_size, value, value_size; };
+  struct extent {
+    std::uint32_t name, name_size, value, value_size;
+  };
   std::string text_;
   std::vector<extent> lines_;
 };

@@ -19,14 +19,16 @@ namespace wsproxy {
 
 /// How large a head may be. What is larger is refused, with the status in parentheses.
 struct head_limits {
-  /// The start line (414), or one field line (400), in bytes with its line ending. [large_client_header_buffers' size]
+  /// The start line (414), or one field line (400), in bytes with its line ending.
+  /// [large_client_header_buffers' size]
   std::size_t line_bytes = 8 * 1024;
   /// The whole head in bytes, blank line included (400). [large_client_header_buffers' number times size]
   std::size_t head_bytes = 32 * 1024;
   /// Field lines (400). [max_headers]
   std::size_t field_count = 1000;
   /// Fields of a request whose name has token characters other than letters, digits and '-' are
-  /// dropped, as nginx does by default; false keeps them. A response keeps them always. [ignore_invalid_headers]
+  /// dropped, as nginx does by default; false keeps them. A response keeps them always.
+  /// [ignore_invalid_headers]
   bool drop_unusual_names = true;
   /// Then '_' is no reason to drop one. [underscores_in_headers]
   bool keep_underscores = false;

@@ -18,16 +18,16 @@ enum class http_version {
 /// A request's head. A host that has parsed a request itself fills this in; the
 /// fields keep the order and bytes of the wire.
 struct request_head {
-  std::string method;  ///< "GET": case counts
-  std::string target;  ///< as received: origin-form, absolute-form or "*"
+  std::string method;                             ///< "GET": case counts
+  std::string target;                             ///< as received: origin-form, absolute-form or "*"
   http_version version = http_version::http_1_1;  ///< of whoever sent it
   wsproxy::fields fields{};                       ///< Host among them
 };
 
 /// A response's head.
 struct response_head {
-  int status = 0;      ///< three digits
-  std::string reason;  ///< the phrase behind it; may be empty, and means nothing
+  int status = 0;                                 ///< three digits
+  std::string reason;                             ///< the phrase behind it; may be empty, and means nothing
   http_version version = http_version::http_1_1;  ///< of whoever sent it
   wsproxy::fields fields{};                       ///< those that frame the body among them
 };
@@ -42,7 +42,8 @@ WSPROXY_EXPORT void serialize(const response_head&, std::string& out);
 /// A complete small response with Content-Length (and none for 1xx, 204, 304).
 /// `extra` comes before Content-Length, without its own Content-Length and Transfer-Encoding; `close` adds
 /// `Connection: close` where it is not there.
-WSPROXY_EXPORT std::string make_response(int status, std::string_view body, const fields& extra = {}, bool close = false);
+WSPROXY_EXPORT std::string make_response(int status, std::string_view body, const fields& extra = {},
+                                         bool close = false);
 
 /// The reason phrase a status is sent with, in nginx's words where it has one; "" for unknown codes.
 WSPROXY_EXPORT std::string_view reason_phrase(int status) noexcept;

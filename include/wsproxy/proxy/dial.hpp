@@ -18,14 +18,16 @@ using upstream_socket = asio::generic::stream_protocol::socket;
 /// Makes connections: `async_dial(address, executor, token)` completes with (error_code, stream_type) on
 /// `executor`, and ends early with asio::error::operation_aborted when the token's cancellation slot says
 /// so. Another dialer gives TLS, connections made beforehand, or a simulator's.
-template <class D> concept dialer = requires(D& d, const address& to, asio::any_io_executor executor) {
+template <class D>
+concept dialer = requires(D& d, const address& to, asio::any_io_executor executor) {
   typename D::stream_type;
   requires stream_like<typename D::stream_type>;
   d.async_dial(to, executor, [](std::error_code, typename D::stream_type) {});
 };
 
-/// Dials TCP (with TCP_NODELAY) and Unix sockets, closed on exec. A host name is resolved first, off the event loop, and its
-/// addresses are tried in order; the time limit is the caller's (timeouts::connect covers all of it).
+/// Dials TCP (with TCP_NODELAY) and Unix sockets, closed on exec. A host name is resolved first, off the
+/// event loop, and its addresses are tried in order; the time limit is the caller's (timeouts::connect covers
+/// all of it).
 class socket_dialer {
  public:
   using stream_type = upstream_socket;  ///< what it makes

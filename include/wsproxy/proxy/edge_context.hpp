@@ -1,6 +1,7 @@
 // An execution context for a thread that mostly serves edge_sockets: it waits for them itself, where an
 // asio::io_context waits for an epoll set that holds theirs. That saves two system calls per wake-up.
-// wsproxy's own threads (worker_pool) and wsproxy-gateway use it; a host that gives a thread to a gateway can. Linux.
+// wsproxy's own threads (worker_pool) and wsproxy-gateway use it; a host that gives a thread to a gateway
+// can. Linux.
 #pragma once
 
 #include <concepts>
@@ -41,9 +42,9 @@ struct edge_queue;
 
 }  // namespace detail
 
-/// Works as an io_context that one thread runs: edge_sockets and all of wsproxy are served by the thread in run().
-/// Asio's own sockets and timers may be used with its executor too; Asio serves them from a thread of its own, which
-/// it starts for the first of them, and their handlers are called by the thread in run().
+/// Works as an io_context that one thread runs: edge_sockets and all of wsproxy are served by the thread in
+/// run(). Asio's own sockets and timers may be used with its executor too; Asio serves them from a thread of
+/// its own, which it starts for the first of them, and their handlers are called by the thread in run().
 class WSPROXY_EXPORT edge_context : public asio::execution_context {
  public:
   class executor_type;
@@ -54,8 +55,8 @@ class WSPROXY_EXPORT edge_context : public asio::execution_context {
   ~edge_context();
 
   executor_type get_executor() noexcept;  ///< Asio's functions take the context for it
-  /// Calls handlers until there is nothing left to wait for, or stop() is called; after that it does nothing until
-  /// restart(). An exception of a handler leaves it, and it may be called again. One thread at a time.
+  /// Calls handlers until there is nothing left to wait for, or stop() is called; after that it does nothing
+  /// until restart(). An exception of a handler leaves it, and it may be called again. One thread at a time.
   void run();
   /// Ends run() soon: the handlers that are being called one after the other return first. From any thread.
   void stop() noexcept;
@@ -95,8 +96,8 @@ class edge_context::executor_type {
   /// This is the thread that is in run().
   bool running_in_this_thread() const noexcept { return context_->running_here(); }
 
-  /// Calls `f`, a function without arguments that may be move-only, in run(); here and now if this is the thread and
-  /// the executor's property `blocking` allows it. From any thread.
+  /// Calls `f`, a function without arguments that may be move-only, in run(); here and now if this is the
+  /// thread and the executor's property `blocking` allows it. From any thread.
   template <class F> void execute(F&& f) const {
     using function = std::decay_t<F>;
     if (possibly_ && context_->running_here()) {
@@ -122,8 +123,12 @@ class edge_context::executor_type {
     if (tracked_) return asio::execution::outstanding_work.tracked;
     return asio::execution::outstanding_work.untracked;
   }
-  executor_type require(asio::execution::blocking_t::possibly_t) const noexcept { return {*context_, true, tracked_}; }
-  executor_type require(asio::execution::blocking_t::never_t) const noexcept { return {*context_, false, tracked_}; }
+  executor_type require(asio::execution::blocking_t::possibly_t) const noexcept {
+    return {*context_, true, tracked_};
+  }
+  executor_type require(asio::execution::blocking_t::never_t) const noexcept {
+    return {*context_, false, tracked_};
+  }
   executor_type require(asio::execution::outstanding_work_t::tracked_t) const noexcept {
     return {*context_, possibly_, true};
   }

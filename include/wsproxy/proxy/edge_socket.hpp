@@ -65,7 +65,8 @@ class waiter {
     void (*move)(void*, void*) noexcept;
     void (*destroy)(void*) noexcept;
   };
-  template <class Handler> static constexpr operations inline_operations{
+  template <class Handler>
+  static constexpr operations inline_operations{
       [](void* at, std::error_code ec) { (*static_cast<Handler*>(at))(ec); },
       [](void* from, void* to) noexcept {
         new (to) Handler(std::move(*static_cast<Handler*>(from)));
@@ -88,25 +89,26 @@ struct WSPROXY_EXPORT edge_state_deleter {
 }  // namespace detail
 
 /// A readiness_stream over a descriptor. Move-only; closes it at the end. One wait in each direction at a
-/// time. All members on the executor, which is a context that one thread runs, or a strand. Sockets of one strand
-/// share an epoll set (a descriptor), those of another have another; an edge_context has one for all.
+/// time. All members on the executor, which is a context that one thread runs, or a strand. Sockets of one
+/// strand share an epoll set (a descriptor), those of another have another; an edge_context has one for all.
 class WSPROXY_EXPORT edge_socket {
  public:
   using executor_type = asio::any_io_executor;  ///< as Asio names it
 
-  /// Takes over a connected, connecting or listening stream socket; also when it throws std::system_error (no room
-  /// in the epoll set). O_NONBLOCK is neither needed nor changed.
+  /// Takes over a connected, connecting or listening stream socket; also when it throws std::system_error (no
+  /// room in the epoll set). O_NONBLOCK is neither needed nor changed.
   edge_socket(asio::any_io_executor executor, int descriptor);
   /// A closed one.
   explicit edge_socket(asio::any_io_executor executor);
-  edge_socket(edge_socket&&) noexcept = default;             ///< the other can only be assigned to or destroyed
+  edge_socket(edge_socket&&) noexcept = default;  ///< the other can only be assigned to or destroyed
   edge_socket& operator=(edge_socket&&) noexcept = default;  ///< the same; closes what this one was
 
   executor_type get_executor() const noexcept;  ///< as given to the constructor
-  /// Takes over a descriptor in place of the present one; not if there is an error, which is returned: then it is
-  /// still the caller's, and this is closed.
+  /// Takes over a descriptor in place of the present one; not if there is an error, which is returned: then
+  /// it is still the caller's, and this is closed.
   std::error_code assign(int descriptor) noexcept;
-  /// Gives the descriptor up without closing it; pending waits end with asio::error::operation_aborted. -1 if closed.
+  /// Gives the descriptor up without closing it; pending waits end with asio::error::operation_aborted. -1 if
+  /// closed.
   int release() noexcept;
   int native_handle() const noexcept;  ///< the descriptor, which stays its own; -1 if closed
   /// It has a descriptor.
@@ -115,18 +117,23 @@ class WSPROXY_EXPORT edge_socket {
   // What stream_traits calls (proxy/stream.hpp).
 
   /// `handler(std::error_code)` once there may be something to read, or asio::error::operation_aborted.
-  template <class Handler> void async_wait_read(Handler handler) { wait(false, detail::waiter::of(std::move(handler))); }
+  template <class Handler> void async_wait_read(Handler handler) {
+    wait(false, detail::waiter::of(std::move(handler)));
+  }
   /// The same of writing.
-  template <class Handler> void async_wait_write(Handler handler) { wait(true, detail::waiter::of(std::move(handler))); }
-  /// Reads what is there, without blocking. 0 with asio::error::would_block, asio::error::eof, or another error.
+  template <class Handler> void async_wait_write(Handler handler) {
+    wait(true, detail::waiter::of(std::move(handler)));
+  }
+  /// Reads what is there, without blocking. 0 with asio::error::would_block, asio::error::eof, or another
+  /// error.
   std::size_t try_read(std::span<char> into, std::error_code& ec) noexcept;
   /// Writes what is taken at once. 0 with asio::error::would_block, or another error; raises no SIGPIPE.
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
   /// Somebody else's call on the descriptor (accept, recvmsg) has found nothing to read: the next wait waits.
   void exhausted() noexcept;
   void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
-  void close() noexcept;   ///< waits end with asio::error::operation_aborted
-  void cancel() noexcept;  ///< the same, and it stays open
+  void close() noexcept;                             ///< waits end with asio::error::operation_aborted
+  void cancel() noexcept;                            ///< the same, and it stays open
 
  private:
   void wait(bool to_write, detail::waiter handler);

@@ -14,7 +14,8 @@
 // disagree free with `delete` what another took with aligned_alloc. The CMake target settles it.
 #if defined(_GLIBCXX_HAVE_ALIGNED_ALLOC) && ASIO_VERSION < 103100 && !defined(ASIO_HAS_STD_ALIGNED_ALLOC) && \
     !defined(ASIO_DISABLE_STD_ALIGNED_ALLOC)
-#error "Define ASIO_HAS_STD_ALIGNED_ALLOC=1 for the whole program (the target wsproxy::wsproxy does), or include a \
+#error \
+    "Define ASIO_HAS_STD_ALIGNED_ALLOC=1 for the whole program (the target wsproxy::wsproxy does), or include a \
 standard header before Asio everywhere."
 #endif
 

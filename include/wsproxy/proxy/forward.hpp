@@ -50,8 +50,9 @@ auto async_forward(Downstream& downstream, upstream backends, exchange what, Tok
 /// The same, with the stream given away: it lives in the operation and goes with it. If the connection is to
 /// go on after a plain answer, lend the stream instead.
 template <stream_like Downstream, asio::completion_token_for<void(forward_result)> Token>
-  requires(!std::is_lvalue_reference_v<Downstream>)
-auto async_forward(Downstream&& downstream, upstream backends, exchange what, Token&& token);
+requires(!std::is_lvalue_reference_v<Downstream>) auto async_forward(Downstream&& downstream,
+                                                                     upstream backends, exchange what,
+                                                                     Token&& token);
 
 /// The same, over connections that `dial` makes.
 template <stream_like Downstream, dialer Dialer, asio::completion_token_for<void(forward_result)> Token>
@@ -92,7 +93,8 @@ template <class Upstream = upstream_socket> struct handshake_result {
     std::string early;   ///< what was read behind it
     Upstream stream;     ///< where the rest comes from
     /// All three, taken over.
-    refusal(response_head h, std::string e, Upstream s) : head(std::move(h)), early(std::move(e)), stream(std::move(s)) {}
+    refusal(response_head h, std::string e, Upstream s)
+        : head(std::move(h)), early(std::move(e)), stream(std::move(s)) {}
   };
   std::optional<refusal> answer{};  ///< what the backend said instead
 };
@@ -107,8 +109,10 @@ template <asio::completion_token_for<void(handshake_result<>)> Token>
 auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Token&& token);
 
 /// The same, over connections that `dial` makes.
-template <dialer Dialer, asio::completion_token_for<void(handshake_result<typename Dialer::stream_type>)> Token>
-auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Dialer dial, Token&& token);
+template <dialer Dialer,
+          asio::completion_token_for<void(handshake_result<typename Dialer::stream_type>)> Token>
+auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Dialer dial,
+                     Token&& token);
 
 }  // namespace wsproxy
 

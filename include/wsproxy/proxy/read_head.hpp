@@ -25,17 +25,17 @@ struct read_head_options {
 
 /// A head, or why there is none.
 struct read_head_result {
-  /// An errc of the head's rules, errc::client_head_timeout, errc::keep_alive_timeout, errc::cancelled, or the
-  /// stream's error; asio::error::eof if it ended before the first byte.
+  /// An errc of the head's rules, errc::client_head_timeout, errc::keep_alive_timeout, errc::cancelled, or
+  /// the stream's error; asio::error::eof if it ended before the first byte.
   std::error_code error{};
   request_head head{};  ///< valid where there is no error
   /// Bytes read behind the head: the exchange's `early`.
   std::string early{};
 };
 
-/// Reads one request's head. `buffered` are bytes read before (a previous result's leftover); they come first.
-/// The stream is borrowed until completion; nothing is written. Completion signature: void(read_head_result).
-/// Executor as in async_forward. Any cancellation type ends it with errc::cancelled.
+/// Reads one request's head. `buffered` are bytes read before (a previous result's leftover); they come
+/// first. The stream is borrowed until completion; nothing is written. Completion signature:
+/// void(read_head_result). Executor as in async_forward. Any cancellation type ends it with errc::cancelled.
 template <stream_like Stream, asio::completion_token_for<void(read_head_result)> Token>
 auto async_read_head(Stream& stream, std::string buffered, read_head_options options, Token&& token);
 
@@ -46,7 +46,7 @@ struct send_options {
   /// not lost to a reset, then close.
   bool close = false;
   duration linger = std::chrono::seconds(5);  ///< timeouts::linger
-  environment* world = nullptr;  ///< null: that of the stream's execution context
+  environment* world = nullptr;               ///< null: that of the stream's execution context
 };
 
 /// Sends bytes, all of them. The stream is borrowed until completion. Completion signature:

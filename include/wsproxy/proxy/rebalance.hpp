@@ -1,4 +1,5 @@
-// Acts as rebalancer (upstream/rebalancer.hpp) says: after a backend has joined, live tunnels are moved to it.
+// Acts as rebalancer (upstream/rebalancer.hpp) says: after a backend has joined, live tunnels are moved to
+// it.
 //
 //   wsproxy::rebalancing even(context.get_executor(), chat, {gateway.sessions()}, {.how = {.rate = 20}});
 #pragma once
@@ -24,16 +25,17 @@ namespace wsproxy {
 struct rebalancing_options {
   rebalance_options how{.rate = 10};         ///< how many, and from when on
   duration every = std::chrono::seconds(1);  ///< how often it looks
-  /// How a tunnel is moved: it is closed at a frame boundary, its client connects again. 1012: service restart
-  /// (RFC 6455 section 7.4, IANA's registry).
+  /// How a tunnel is moved: it is closed at a frame boundary, its client connects again. 1012: service
+  /// restart (RFC 6455 section 7.4, IANA's registry).
   drain_options close{.code = 1012, .reason = "moved to another backend"};
   /// So many tunnels of that backend were told to go.
   std::function<void(const rebalancer::move&)> on_move{};
   environment* world = nullptr;  ///< null: that of the executor's context
 };
 
-/// Moves the tunnels of one upstream for as long as it lives, the oldest first. `sessions` are the registries of all
-/// who forward to it: gateway::sessions() of each, or your own. What it told to go goes on going after its end.
+/// Moves the tunnels of one upstream for as long as it lives, the oldest first. `sessions` are the registries
+/// of all who forward to it: gateway::sessions() of each, or your own. What it told to go goes on going after
+/// its end.
 ///
 /// Runs on a strand of `executor`. May be destroyed on any thread, before the executor's context.
 class WSPROXY_EXPORT rebalancing {

@@ -16,7 +16,9 @@
 namespace wsproxy {
 
 struct route;
-namespace detail { class session_record; }
+namespace detail {
+class session_record;
+}
 
 /// What comes from one side, up to now.
 struct session_flow {
@@ -50,8 +52,8 @@ struct drain_options {
 };
 
 /// A weak handle on a tunnel: it keeps nothing open, may be copied, and every member may be called from
-/// any thread, also after the tunnel has ended (then nothing happens); not while the tunnel's context is being
-/// destroyed with the tunnel in it.
+/// any thread, also after the tunnel has ended (then nothing happens); not while the tunnel's context is
+/// being destroyed with the tunnel in it.
 class WSPROXY_EXPORT session_handle {
  public:
   session_handle() = default;
@@ -62,21 +64,22 @@ class WSPROXY_EXPORT session_handle {
   bool alive() const noexcept;
   /// Unique within the process; 0 for an empty handle.
   std::uint64_t id() const noexcept;
-  std::string client() const;   ///< its address, as the exchange had it
+  std::string client() const;               ///< its address, as the exchange had it
   time_point established() const noexcept;  ///< when its 101 was relayed; zero for an empty handle
   std::shared_ptr<const wsproxy::backend> backend() const;  ///< which it goes to; null for an empty handle
   std::shared_ptr<const wsproxy::route> route() const;      ///< how it is treated; null for an empty handle
-  /// All zero once the tunnel has ended: forward_result has the last numbers. It takes no time of the tunnel's:
-  /// the numbers are read where the tunnel keeps them.
+  /// All zero once the tunnel has ended: forward_result has the last numbers. It takes no time of the
+  /// tunnel's: the numbers are read where the tunnel keeps them.
   session_stats stats() const;
 
-  // These return at once; the tunnel acts on its own executor. The first Close that is due is the one that is sent.
+  // These return at once; the tunnel acts on its own executor. The first Close that is due is the one that is
+  // sent.
 
   /// Ends it politely, within `options.spread`: a Close frame to each side at a frame boundary, then FIN
   /// (RFC 6455 section 7.1.2). The result says end_cause::drained.
   void drain(const drain_options& options = {}) const;
-  /// The same now, as a decision about this session (a token that expired): the result says end_cause::closed,
-  /// by side::local. Code 0: FIN only.
+  /// The same now, as a decision about this session (a token that expired): the result says
+  /// end_cause::closed, by side::local. Code 0: FIN only.
   void close(std::uint16_t code = 1000, std::string_view reason = {}) const;
   /// Ends it now, without a Close.
   void abort() const;

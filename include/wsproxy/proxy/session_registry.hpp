@@ -48,9 +48,9 @@ class WSPROXY_EXPORT drain_watch {
   std::shared_ptr<const detail::drain_count> count_;
 };
 
-/// The tunnels of the exchanges that were given this registry. Copies share one. Every member may be called from
-/// any thread, also from a session's callbacks; a short lock is held when a tunnel begins or ends and while these
-/// members look, never while bytes pass, and never while a function of the caller's runs.
+/// The tunnels of the exchanges that were given this registry. Copies share one. Every member may be called
+/// from any thread, also from a session's callbacks; a short lock is held when a tunnel begins or ends and
+/// while these members look, never while bytes pass, and never while a function of the caller's runs.
 class WSPROXY_EXPORT session_registry {
  public:
   /// Chooses sessions. Called once for each, without a lock.
@@ -69,9 +69,11 @@ class WSPROXY_EXPORT session_registry {
     for (const auto& each : sessions()) f(each);
   }
 
-  /// Drains those alive now for which `which` is true. `done` is called once, when none of them is left: on the
-  /// executor of the last; within this call where there are none; not at all if the last went with its context.
-  drain_watch drain_if(const predicate& which, const drain_options& options = {}, std::function<void()> done = {}) const;
+  /// Drains those alive now for which `which` is true. `done` is called once, when none of them is left: on
+  /// the executor of the last; within this call where there are none; not at all if the last went with its
+  /// context.
+  drain_watch drain_if(const predicate& which, const drain_options& options = {},
+                       std::function<void()> done = {}) const;
   /// All of them.
   drain_watch drain(const drain_options& options = {}, std::function<void()> done = {}) const;
   /// session_handle::close for those for which `which` is true; returns how many.

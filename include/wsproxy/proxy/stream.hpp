@@ -46,7 +46,8 @@ inline std::size_t receive_some(int descriptor, std::span<char> into, std::error
   }
 }
 
-inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer> from, std::error_code& ec) noexcept {
+inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer> from,
+                             std::error_code& ec) noexcept {
 #ifdef MSG_NOSIGNAL
   constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 #else
@@ -69,35 +70,42 @@ inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer>
 /// How wsproxy uses a stream. The primary template calls members of the same names.
 template <class Stream> struct stream_traits {
   /// handler(error_code) once a read may make progress, or the stream was cancelled or closed.
-  template <class Handler> static void async_wait_read(Stream& s, Handler&& handler)
-    requires requires { s.async_wait_read(std::forward<Handler>(handler)); }
+  template <class Handler> static void async_wait_read(Stream& s, Handler&& handler) requires requires {
+    s.async_wait_read(std::forward<Handler>(handler));
+  }
   { s.async_wait_read(std::forward<Handler>(handler)); }
   /// The same of a write.
-  template <class Handler> static void async_wait_write(Stream& s, Handler&& handler)
-    requires requires { s.async_wait_write(std::forward<Handler>(handler)); }
+  template <class Handler> static void async_wait_write(Stream& s, Handler&& handler) requires requires {
+    s.async_wait_write(std::forward<Handler>(handler));
+  }
   { s.async_wait_write(std::forward<Handler>(handler)); }
   /// Reads what is there. 0 and asio::error::would_block, asio::error::eof, or another error.
-  static std::size_t try_read(Stream& s, std::span<char> into, std::error_code& ec)
-    requires requires { s.try_read(into, ec); }
+  static std::size_t try_read(Stream& s, std::span<char> into, std::error_code& ec) requires requires {
+    s.try_read(into, ec);
+  }
   { return s.try_read(into, ec); }
   /// Writes what is taken at once; never raises a signal. 0 and asio::error::would_block for nothing.
-  static std::size_t try_write(Stream& s, std::span<const asio::const_buffer> from, std::error_code& ec)
-    requires requires { s.try_write(from, ec); }
+  static std::size_t try_write(Stream& s, std::span<const asio::const_buffer> from,
+                               std::error_code& ec) requires requires {
+    s.try_write(from, ec);
+  }
   { return s.try_write(from, ec); }
 
   /// Closes the sending side (FIN): what was written is still delivered, and reading goes on.
-  static void shutdown_send(Stream& s, std::error_code& ec)
-    requires requires { s.shutdown_send(ec); }
+  static void shutdown_send(Stream& s, std::error_code& ec) requires requires { s.shutdown_send(ec); }
   { s.shutdown_send(ec); }
   /// Closes the stream; operations on it end with an error.
-  static void close(Stream& s) requires requires { s.close(); } { s.close(); }
+  static void close(Stream& s) requires requires { s.close(); }
+  { s.close(); }
   /// Ends pending waits, reads and writes with asio::error::operation_aborted; the stream stays open.
-  static void cancel(Stream& s) requires requires { s.cancel(); } { s.cancel(); }
+  static void cancel(Stream& s) requires requires { s.cancel(); }
+  { s.cancel(); }
 };
 
 /// Asio's sockets. Reading and writing need no O_NONBLOCK (though some versions of Asio set it, for all who
 /// share the descriptor, when a wait begins; edge_socket never does), and SIGPIPE is never raised.
-template <class Protocol, class Executor> struct stream_traits<asio::basic_stream_socket<Protocol, Executor>> {
+template <class Protocol, class Executor>
+struct stream_traits<asio::basic_stream_socket<Protocol, Executor>> {
   using socket = asio::basic_stream_socket<Protocol, Executor>;
 
   template <class Handler> static void async_wait_read(socket& s, Handler&& handler) {
@@ -127,7 +135,8 @@ namespace detail {
 struct probe_handler {
   void operator()(std::error_code, std::size_t = 0) const {}
 };
-template <class S> concept closable = requires(S& s, std::error_code& ec) {
+template <class S>
+concept closable = requires(S& s, std::error_code& ec) {
   { s.get_executor() } -> std::convertible_to<asio::any_io_executor>;
   stream_traits<S>::shutdown_send(s, ec);
   stream_traits<S>::close(s);
@@ -136,24 +145,26 @@ template <class S> concept closable = requires(S& s, std::error_code& ec) {
 }  // namespace detail
 
 /// Can be waited for, and then read and written without blocking.
-template <class S> concept readiness_stream =
-    detail::closable<S> &&
+template <class S>
+concept readiness_stream = detail::closable<S> &&
     requires(S& s, std::span<char> into, std::span<const asio::const_buffer> from, std::error_code& ec) {
-      stream_traits<S>::async_wait_read(s, detail::probe_handler{});
-      stream_traits<S>::async_wait_write(s, detail::probe_handler{});
-      { stream_traits<S>::try_read(s, into, ec) } -> std::same_as<std::size_t>;
-      { stream_traits<S>::try_write(s, from, ec) } -> std::same_as<std::size_t>;
-    };
+  stream_traits<S>::async_wait_read(s, detail::probe_handler{});
+  stream_traits<S>::async_wait_write(s, detail::probe_handler{});
+  { stream_traits<S>::try_read(s, into, ec) } -> std::same_as<std::size_t>;
+  { stream_traits<S>::try_write(s, from, ec) } -> std::same_as<std::size_t>;
+};
 
 /// Asio's AsyncReadStream and AsyncWriteStream, with a half-close.
-template <class S> concept async_stream =
-    detail::closable<S> && requires(S& s, asio::mutable_buffer into, asio::const_buffer from) {
-      s.async_read_some(into, detail::probe_handler{});
-      s.async_write_some(from, detail::probe_handler{});
-    };
+template <class S>
+concept async_stream = detail::closable<S> &&
+    requires(S& s, asio::mutable_buffer into, asio::const_buffer from) {
+  s.async_read_some(into, detail::probe_handler{});
+  s.async_write_some(from, detail::probe_handler{});
+};
 
 /// Any of the two. All operations on one exchange's streams run on the downstream stream's executor, which
 /// must not run two handlers at a time: a context that one thread runs, or a strand.
-template <class S> concept stream_like = readiness_stream<S> || async_stream<S>;
+template <class S>
+concept stream_like = readiness_stream<S> || async_stream<S>;
 
 }  // namespace wsproxy

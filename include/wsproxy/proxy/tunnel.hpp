@@ -14,10 +14,11 @@
 namespace wsproxy {
 
 /// Relays a WebSocket between a client and an accepted upstream, until both sides are closed. Bytes pass
-/// unchanged; frame boundaries are followed; timers, heartbeat, limits and environment are those of the exchange
-/// that the handshake was made with.
+/// unchanged; frame boundaries are followed; timers, heartbeat, limits and environment are those of the
+/// exchange that the handshake was made with.
 ///
-/// @param downstream The client's stream, after the host has sent its 101; borrowed until completion, closed then.
+/// @param downstream The client's stream, after the host has sent its 101; borrowed until completion, closed
+/// then.
 /// @param upstream What async_handshake accepted; its early frames go to the client first.
 /// @param early Bytes that the client sent behind its request head: mandatory, often empty.
 /// @param token Completion signature: void(forward_result).

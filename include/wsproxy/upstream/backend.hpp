@@ -21,10 +21,10 @@ struct backend_list;
 struct WSPROXY_EXPORT address {
   /// What `host` is.
   enum class family {
-    ip,           ///< an IPv4 or IPv6 address
-    unix_socket,  ///< a path
-    name,         ///< a host name, which is looked up at every dial
-  } kind = family::name;  ///< which
+    ip,                    ///< an IPv4 or IPv6 address
+    unix_socket,           ///< a path
+    name,                  ///< a host name, which is looked up at every dial
+  } kind = family::name;   ///< which
   std::string host;        ///< "10.0.0.1", "::1", "backend.internal", or a socket's path
   std::uint16_t port = 0;  ///< not for unix_socket
 
@@ -42,18 +42,18 @@ struct backend_options {
   /// The text that names it: hash rings are built from this, byte for byte, as nginx does.
   /// Also its address, unless `at` has a host.
   std::string name;
-  address at{};                ///< where to connect, when that is not what `name` says (a resolved host)
-  unsigned weight = 1;         ///< its share
-  unsigned max_conns = 0;      ///< tunnels and requests at most; 0: unlimited
-  unsigned max_fails = 1;      ///< failures within fail_timeout that take it out; 0: never
+  address at{};            ///< where to connect, when that is not what `name` says (a resolved host)
+  unsigned weight = 1;     ///< its share
+  unsigned max_conns = 0;  ///< tunnels and requests at most; 0: unlimited
+  unsigned max_fails = 1;  ///< failures within fail_timeout that take it out; 0: never
   std::chrono::seconds fail_timeout{10};  ///< whole seconds, as nginx counts
   /// Added at run time, or back after it failed or was down: its weight climbs evenly from 0 to its value in
   /// this time, so that it is not given all that arrives at once. Zero: at once. A list's first backends do
   /// not climb, nor does the only one of its tier. Refused where the method has none. [slow_start]
   duration slow_start = duration::zero();
-  bool backup = false;         ///< used only when no other is usable
-  bool down = false;           ///< never used
-  bool draining = false;       ///< given no new tunnels; the old ones stay. [drain]
+  bool backup = false;    ///< used only when no other is usable
+  bool down = false;      ///< never used
+  bool draining = false;  ///< given no new tunnels; the old ones stay. [drain]
 
   bool operator==(const backend_options&) const = default;
 };
@@ -66,7 +66,7 @@ class WSPROXY_EXPORT backend {
   /// For an upstream, which makes its own.
   backend(std::string name, address at);
 
-  const std::string& name() const noexcept { return name_; }               ///< backend_options::name
+  const std::string& name() const noexcept { return name_; }  ///< backend_options::name
   /// Where it is dialed.
   const wsproxy::address& address() const noexcept { return address_; }
 

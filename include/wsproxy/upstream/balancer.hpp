@@ -59,17 +59,19 @@ class pick_request {
   const request_head* head = nullptr;  ///< may be null: a pick without a request
   std::string_view client;             ///< the client's address as text, without port
   std::string_view hash_key;           ///< what hash methods use
-  pick_state& state;            ///< what this request remembers
-  const time_point now;         ///< the time of this pick: read no clock
-  const std::uint64_t version;  ///< changes whenever the list does: rebuild what was derived from it
-  const std::uint32_t random;   ///< a fresh random number
+  pick_state& state;                   ///< what this request remembers
+  const time_point now;                ///< the time of this pick: read no clock
+  const std::uint64_t version;         ///< changes whenever the list does: rebuild what was derived from it
+  const std::uint32_t random;          ///< a fresh random number
   std::uint32_t active = 0;  ///< leases alive of the whole upstream, those on backends that were removed too
   std::uint64_t weight =
       0;  ///< of all backends of this tier that are in service: not down, draining or failed
   bool despite_failures = false;  ///< failed backends are usable too: upstream_options::try_failed
 
-  std::size_t size() const noexcept { return all_.size(); }                       ///< backends of this tier
-  const backend& at(std::size_t i) const noexcept { return *all_[i].which; }      ///< backend i, with its counters
+  std::size_t size() const noexcept { return all_.size(); }  ///< backends of this tier
+  const backend& at(std::size_t i) const noexcept {
+    return *all_[i].which;
+  }  ///< backend i, with its counters
   /// What is configured of backend i.
   const backend_options& options(std::size_t i) const noexcept { return all_[i].options; }
   /// The method's and health's numbers of backend i: current and effective weight.
@@ -101,17 +103,28 @@ class pick_request {
       iterator() = default;
       iterator(const pick_request* of, std::size_t at) : of_(of), at_(at) { skip(); }
       std::size_t operator*() const { return at_; }
-      iterator& operator++() { ++at_; skip(); return *this; }
-      iterator operator++(int) { auto old = *this; ++*this; return old; }
+      iterator& operator++() {
+        ++at_;
+        skip();
+        return *this;
+      }
+      iterator operator++(int) {
+        auto old = *this;
+        ++*this;
+        return old;
+      }
       bool operator==(const iterator&) const = default;
+
      private:
-      void skip() { while (at_ != of_->size() && !of_->usable(at_)) ++at_; }
+      void skip() {
+        while (at_ != of_->size() && !of_->usable(at_)) ++at_;
+      }
       const pick_request* of_ = nullptr;
       std::size_t at_ = 0;
     };
-    explicit usable_range(const pick_request* of) : of_(of) {}   ///< of this request
-    iterator begin() const { return {of_, 0}; }                  ///< the first usable one
-    iterator end() const { return {of_, of_->size()}; }          ///< behind the last
+    explicit usable_range(const pick_request* of) : of_(of) {}  ///< of this request
+    iterator begin() const { return {of_, 0}; }                 ///< the first usable one
+    iterator end() const { return {of_, of_->size()}; }         ///< behind the last
    private:
     const pick_request* of_;
   };
@@ -139,6 +152,7 @@ class WSPROXY_EXPORT balancer {
 };
 
 /// A balancer from a function `optional<size_t>(pick_request&)`. Throws std::invalid_argument if it is empty.
-WSPROXY_EXPORT std::shared_ptr<balancer> make_balancer(std::function<std::optional<std::size_t>(pick_request&)> pick);
+WSPROXY_EXPORT std::shared_ptr<balancer> make_balancer(
+    std::function<std::optional<std::size_t>(pick_request&)> pick);
 
 }  // namespace wsproxy

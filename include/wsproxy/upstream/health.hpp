@@ -19,10 +19,10 @@ struct WSPROXY_EXPORT health {
 
   std::int64_t current_weight = 0;    ///< smooth weighted round robin, in parts of `whole`
   std::int64_t effective_weight = 1;  ///< falls with failures, recovers by one per pick
-  unsigned fails = 0;         ///< passive failures that are not forgiven
-  std::int64_t accessed = 0;  ///< seconds: the last failure
-  std::int64_t checked = 0;   ///< seconds: the last failure, or the pick that probes after it
-  bool checks_pass = true;    ///< what active checks said last
+  unsigned fails = 0;                 ///< passive failures that are not forgiven
+  std::int64_t accessed = 0;          ///< seconds: the last failure
+  std::int64_t checked = 0;           ///< seconds: the last failure, or the pick that probes after it
+  bool checks_pass = true;            ///< what active checks said last
   /// Slow start: since when the weight climbs. min(): it is all there; max(): from the next pick on.
   time_point climbs_since = time_point::min();
 

@@ -52,10 +52,10 @@ class WSPROXY_EXPORT rebalancer {
   /// A backend as it stands.
   struct load {
     std::shared_ptr<const backend> which;  ///< compared by its object
-    std::uint32_t tunnels = 0;  ///< without those that were told to go and are not gone yet
-    double weight = 1;          ///< as configured
-    double climbed = 1;         ///< how much of the weight it has now: less than 1 while slow_start lasts
-    bool accepting = true;      ///< it is given new tunnels: up, not draining, not failed
+    std::uint32_t tunnels = 0;             ///< without those that were told to go and are not gone yet
+    double weight = 1;                     ///< as configured
+    double climbed = 1;     ///< how much of the weight it has now: less than 1 while slow_start lasts
+    bool accepting = true;  ///< it is given new tunnels: up, not draining, not failed
   };
   /// So many of its tunnels are to go now.
   struct move {

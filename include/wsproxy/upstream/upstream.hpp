@@ -18,15 +18,17 @@
 
 namespace wsproxy {
 
-namespace detail { struct upstream_state; }
+namespace detail {
+struct upstream_state;
+}
 
 /// One tunnel or request on one backend, counted for as long as this lives. Move-only; may die on
 /// any thread. An outcome is told once, as soon as it is known: at the accepted 101, not at the end.
 class WSPROXY_EXPORT lease {
  public:
   lease() = default;
-  lease(lease&& other) noexcept = default;    ///< the other is empty afterwards
-  lease& operator=(lease&& other) noexcept;   ///< the same; what this one counted is no longer counted
+  lease(lease&& other) noexcept = default;   ///< the other is empty afterwards
+  lease& operator=(lease&& other) noexcept;  ///< the same; what this one counted is no longer counted
   ~lease();
 
   /// A backend was found.
@@ -36,7 +38,8 @@ class WSPROXY_EXPORT lease {
   /// Why a pick gave none: errc::no_backend (502), or errc::tunnel_limit (503). None if it gave one.
   std::error_code error() const noexcept { return refused_; }
 
-  /// The backend proved itself alive. Later calls of either kind do nothing, and so do calls of an empty lease.
+  /// The backend proved itself alive. Later calls of either kind do nothing, and so do calls of an empty
+  /// lease.
   void succeeded(time_point now);
   /// The backend failed this request (refused, timed out, broken answer, listed status).
   void failed(time_point now);
@@ -62,9 +65,9 @@ class WSPROXY_EXPORT lease {
 /// What a pick is for. Views must live until `pick` returns.
 struct pick_for {
   const request_head* head = nullptr;  ///< for methods of your own; may be null
-  std::string_view client{};    ///< the client's address, without port
-  std::string_view hash_key{};  ///< what hash methods use; empty: they fall back to round robin
-  std::uint32_t random = 0;     ///< a fresh random number, for methods that draw
+  std::string_view client{};           ///< the client's address, without port
+  std::string_view hash_key{};         ///< what hash methods use; empty: they fall back to round robin
+  std::uint32_t random = 0;            ///< a fresh random number, for methods that draw
 };
 
 /// What is chosen for an upstream as a whole. May be changed while it is in use.
@@ -122,7 +125,8 @@ class WSPROXY_EXPORT upstream {
   lease pick(const pick_for& what, pick_state& state, time_point now) const;
 
   /// Replaces the list. Backends that keep name and address keep their object, counters and health; a request
-  /// between two attempts goes on with the new list. Throws as the constructor does, and then changes nothing.
+  /// between two attempts goes on with the new list. Throws as the constructor does, and then changes
+  /// nothing.
   backend_changes set_backends(std::vector<backend_options> backends);
   /// Adds, removes, re-weights, drains: `edit` is given the present list, and what it leaves is set as above.
   /// Edits of several threads come one after the other. `edit` must not call back into this upstream's

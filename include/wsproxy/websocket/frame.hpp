@@ -24,8 +24,8 @@ enum class opcode : std::uint8_t {
 
 /// One frame's header (section 5.2).
 struct frame_header {
-  bool fin = false;      ///< the last fragment of a message
-  std::uint8_t rsv = 0;  ///< the three reserved bits, as 0x40, 0x20, 0x10
+  bool fin = false;                    ///< the last fragment of a message
+  std::uint8_t rsv = 0;                ///< the three reserved bits, as 0x40, 0x20, 0x10
   opcode code = opcode::continuation;  ///< what it is
   bool masked = false;                 ///< the payload is masked: `mask` says with what
   std::uint64_t length = 0;            ///< of the payload, in bytes
@@ -62,7 +62,8 @@ class WSPROXY_EXPORT frame_tracker {
     event what;            ///< what they led to
   };
 
-  /// For what this sender sends. `rsv` are the reserved bits that may be set, as 0x40, 0x20, 0x10: negotiated_rsv().
+  /// For what this sender sends. `rsv` are the reserved bits that may be set, as 0x40, 0x20, 0x10:
+  /// negotiated_rsv().
   explicit frame_tracker(frame_sender sender, std::uint8_t rsv = 0) noexcept : sender_(sender), rsv_(rsv) {}
 
   /// Takes input up to the next event.
@@ -115,13 +116,14 @@ struct control_frame {
 
 /// A control frame; `mask` is applied where the sender is a client.
 /// Payload beyond 125 bytes is cut off.
-WSPROXY_EXPORT control_frame make_control(opcode, std::string_view payload, frame_sender, std::uint32_t mask) noexcept;
+WSPROXY_EXPORT control_frame make_control(opcode, std::string_view payload, frame_sender,
+                                          std::uint32_t mask) noexcept;
 /// The rule of sections 5.5.1 and 7.4 that a Close frame's payload (unmasked) breaks, in words; empty if
 /// none: half a code, a code that must not be sent, or a reason that is not UTF-8.
 WSPROXY_EXPORT std::string_view close_violation(std::string_view payload) noexcept;
 /// A Close frame (section 5.5.1). Code 0: without a body. The reason is cut to 123 bytes, at a UTF-8
 /// boundary.
 WSPROXY_EXPORT control_frame make_close(std::uint16_t code, std::string_view reason, frame_sender,
-                         std::uint32_t mask) noexcept;
+                                        std::uint32_t mask) noexcept;
 
 }  // namespace wsproxy

@@ -20,7 +20,7 @@ enum class request_kind {
 /// What detect_upgrade found.
 struct upgrade_verdict {
   request_kind kind = request_kind::plain;  ///< how to go on
-  std::error_code error{};  ///< for refused: the rule; `status_for(error)` is its status
+  std::error_code error{};                  ///< for refused: the rule; `status_for(error)` is its status
 };
 
 /// Classifies a request.

@@ -80,8 +80,7 @@ class WSPROXY_EXPORT exchange_machine {
 
  private:
   std::error_code keep_for_attempts(std::string_view in);
-  template <class F>
-  bool ask_host(F f);
+  template <class F> bool ask_host(F f);
   bool body_over_limit() const noexcept;
   void next_attempt(time_point now);
   bool may_retry(unsigned condition, time_point now) const noexcept;
@@ -103,7 +102,9 @@ class WSPROXY_EXPORT exchange_machine {
   bool request_complete() const noexcept { return request_reader_.done(); }
   /// `status` is for the host, where nothing is committed.
   void finish(end_cause, std::error_code, side who, int status);
-  void refuse(std::error_code error) { finish(end_cause::refused, error, side::downstream, status_for(error)); }
+  void refuse(std::error_code error) {
+    finish(end_cause::refused, error, side::downstream, status_for(error));
+  }
 
   exchange what_;
   upstream backends_;
@@ -117,9 +118,9 @@ class WSPROXY_EXPORT exchange_machine {
   body_reader request_reader_{};
   body_framing response_body_{};
   body_reader response_reader_{};
-  std::string up_out_, down_out_;    // bytes of ours not yet listed
+  std::string up_out_, down_out_;        // bytes of ours not yet listed
   std::string up_giving_, down_giving_;  // bytes of ours listed last
-  time_point since_{};               // the present wait: dial, response, body
+  time_point since_{};                   // the present wait: dial, response, body
   time_point body_since_{};
   time_point up_stalled_ = time_point::max();
   time_point down_stalled_ = time_point::max();
@@ -128,10 +129,10 @@ class WSPROXY_EXPORT exchange_machine {
   request_kind kind_ = request_kind::plain;
   bool stop_at_verdict_;
   bool connected_ = false;
-  bool chunk_down_ = false;          // the response's body goes down chunked
-  bool request_begun_ = false;       // the request has been handed to a connection
-  bool body_streamed_ = false;       // body bytes that cannot be sent again have gone up
-  bool upstream_mute_ = false;       // it takes no more of the request; its answer is still read
+  bool chunk_down_ = false;     // the response's body goes down chunked
+  bool request_begun_ = false;  // the request has been handed to a connection
+  bool body_streamed_ = false;  // body bytes that cannot be sent again have gone up
+  bool upstream_mute_ = false;  // it takes no more of the request; its answer is still read
   bool downstream_ended_ = false;
   bool expects_continue_ = false;
   bool settled_ = false;

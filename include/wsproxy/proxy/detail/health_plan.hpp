@@ -21,8 +21,8 @@ class WSPROXY_EXPORT health_plan {
   };
   explicit health_plan(const rules& with) : rules_(with) {}
 
-  /// The list as it stands now. A backend that stays keeps its state; a new one counts as healthy and is due at once.
-  /// A backend that left is forgotten, and so is the answer of its probe.
+  /// The list as it stands now. A backend that stays keeps its state; a new one counts as healthy and is due
+  /// at once. A backend that left is forgotten, and so is the answer of its probe.
   void set_backends(std::span<const std::shared_ptr<backend>> list, time_point now);
 
   /// The next backend to be probed by now, or null. It is not due again before its answer.
@@ -30,7 +30,8 @@ class WSPROXY_EXPORT health_plan {
   /// When the next one is due.
   time_point next() const noexcept;
 
-  /// The answer of a probe. `chance` (0 … 1) places the next within the jitter. True if the backend's state changed.
+  /// The answer of a probe. `chance` (0 … 1) places the next within the jitter. True if the backend's state
+  /// changed.
   bool told(const backend& which, bool passed, time_point now, double chance);
 
   bool is_known(const backend& which) const noexcept { return find(which) != nullptr; }
@@ -42,9 +43,9 @@ class WSPROXY_EXPORT health_plan {
     std::shared_ptr<backend> which;
     time_point due{};
     time_point asked{};
-    bool waiting = false;   // for an answer
+    bool waiting = false;  // for an answer
     bool healthy = true;
-    unsigned against = 0;   // answers in a row that contradict `healthy`
+    unsigned against = 0;  // answers in a row that contradict `healthy`
   };
   const watched* find(const backend& which) const noexcept;
 

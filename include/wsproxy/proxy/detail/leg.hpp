@@ -126,7 +126,8 @@ template <readiness_stream Stream> class leg<Stream> {
   backlog unsent_;
 };
 
-template <async_stream Stream> requires(!readiness_stream<Stream>) class leg<Stream> {
+template <async_stream Stream>
+requires(!readiness_stream<Stream>) class leg<Stream> {
  public:
   static constexpr bool present = true;
   using traits = stream_traits<Stream>;

@@ -31,7 +31,8 @@ inline constexpr bool has_own_executor =
 
 /// Keeps the context running where a handler that says so is called.
 template <class Handler, bool = has_own_executor<Handler>> struct handler_work {
-  handler_work(const Handler& handler, const asio::any_io_executor& usual) : guard(asio::make_work_guard(handler, usual)) {}
+  handler_work(const Handler& handler, const asio::any_io_executor& usual)
+      : guard(asio::make_work_guard(handler, usual)) {}
   asio::executor_work_guard<asio::associated_executor_t<Handler, asio::any_io_executor>> guard;
 };
 template <class Handler> struct handler_work<Handler, false> {
@@ -55,16 +56,17 @@ template <auto Method, class Op> struct bound {
   template <class... Args> void operator()(Args&&... args) {
     Op::enter(std::move(op), [&](Op& self) {
       self.arrived();
-      if constexpr (std::is_invocable_v<decltype(Method), Op*, Args...>) std::invoke(Method, &self, std::forward<Args>(args)...);
+      if constexpr (std::is_invocable_v<decltype(Method), Op*, Args...>)
+        std::invoke(Method, &self, std::forward<Args>(args)...);
       else std::invoke(Method, &self, std::forward<Args>(args)..., std::size_t{0});  // a wait, not a transfer
     });
   }
 };
 
-/// Base of the operations. `Derived` has `on_tick()`, `on_cancel(asio::cancellation_type)` and `take_result()`;
-/// everything runs on the io executor. It is one allocation, made with the handler's allocator, and gone
-/// before the handler is called; it completes exactly once, never inside the initiating call, and only when
-/// no inner operation is pending: all that happens to it goes through enter().
+/// Base of the operations. `Derived` has `on_tick()`, `on_cancel(asio::cancellation_type)` and
+/// `take_result()`; everything runs on the io executor. It is one allocation, made with the handler's
+/// allocator, and gone before the handler is called; it completes exactly once, never inside the initiating
+/// call, and only when no inner operation is pending: all that happens to it goes through enter().
 template <class Derived, class Handler>
 class operation : public timer, public std::enable_shared_from_this<Derived> {
  public:
@@ -87,7 +89,8 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     const auto executor = op->executor_;
     auto start = op->template bind<Start>();
     op.reset();
-    asio::dispatch(executor, [start = std::move(start), ... args = std::move(args)]() mutable { start(args...); });
+    asio::dispatch(executor,
+                   [start = std::move(start), ... args = std::move(args)]() mutable { start(args...); });
   }
 
   /// One event, and the delivery if it was the last.
@@ -187,9 +190,9 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   [[no_unique_address]] handler_work<Handler> work_;
   Handler handler_;
   time_point armed_ = time_point::max();
-  int pending_ = 0;                    // inner operations that have not called back
-  std::atomic<int> ticking_{0};        // ticks posted that have not arrived
-  bool inside_ = false;                // an event is being handled
+  int pending_ = 0;              // inner operations that have not called back
+  std::atomic<int> ticking_{0};  // ticks posted that have not arrived
+  bool inside_ = false;          // an event is being handled
   bool finishing_ = false;
   bool delivered_ = false;
 };

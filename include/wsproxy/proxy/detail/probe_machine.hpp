@@ -1,4 +1,5 @@
-// What one probe says and what it makes of the answer. No I/O: its operation dials, sends, reads and keeps time.
+// What one probe says and what it makes of the answer. No I/O: its operation dials, sends, reads and keeps
+// time.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ namespace detail {
 class WSPROXY_EXPORT probe_machine {
  public:
   /// `random` draws what a peer cannot guess: the key, the mask, the ping's payload.
-  probe_machine(const probe_options& options, const address& to, const std::function<std::uint64_t()>& random);
+  probe_machine(const probe_options& options, const address& to,
+                const std::function<std::uint64_t()>& random);
 
   // Events. After a verdict they only bring the end nearer.
   void on_connected();
@@ -57,10 +59,10 @@ class WSPROXY_EXPORT probe_machine {
   bool pings_;
   int status_from_, status_to_;
   std::uint32_t mask_;
-  std::string ping_;      // its payload
+  std::string ping_;  // its payload
   head_parser parser_;
   frame_tracker frames_{frame_sender::server};
-  std::string payload_;   // of the control frame that is being read
+  std::string payload_;  // of the control frame that is being read
   std::string output_;
   step at_ = step::connecting;
   std::error_code error_{};

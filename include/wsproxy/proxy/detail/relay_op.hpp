@@ -37,7 +37,7 @@ struct session_start {
 /// What an accepted 101 leaves behind; the material of `switched`.
 template <class Up> struct switch_state {
   response_head response;
-  std::string early;   // from the upstream, behind its 101
+  std::string early;  // from the upstream, behind its 101
   std::optional<Up> stream;
   lease held;
   std::shared_ptr<const route> how;
@@ -58,11 +58,11 @@ template <class Down, class Dialer> struct exchange_phase {
   exchange_machine machine;
   Dialer dial;
   asio::cancellation_signal stop_dial;
-  unsigned dialed = 0;      // the attempt that was last dialed
+  unsigned dialed = 0;  // the attempt that was last dialed
   bool dialing = false;
-  bool stopping = false;    // that dial is no longer wanted
-  std::string leftover;     // read from downstream behind a plain exchange
-  std::string early;        // read from upstream behind a verdict
+  bool stopping = false;  // that dial is no longer wanted
+  std::string leftover;   // read from downstream behind a plain exchange
+  std::string early;      // read from upstream behind a verdict
 };
 
 /// Down may be no_stream: then the exchange ends at its verdict.
@@ -82,7 +82,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
         how_(what.how ? what.how : route::make()) {
     what.how = how_;
     if constexpr (has_down) legs_.down.attach(owned_ ? *owned_ : *down);
-    exchange_ = std::make_unique<phase_type>(std::move(what), std::move(backends), std::move(dial), !has_down);
+    exchange_ =
+        std::make_unique<phase_type>(std::move(what), std::move(backends), std::move(dial), !has_down);
   }
   /// A tunnel.
   relay_op(Handler&& handler, asio::any_io_executor executor, Down* down, std::unique_ptr<Down> owned,
@@ -141,7 +142,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     command([&] {
       const auto time = this->now();
       tunnel_->plan_drain(order.code, order.reason, time + order.earliest, time + order.latest,
-                          order.deadline > duration::zero() ? time + order.deadline : time_point::max(), time);
+                          order.deadline > duration::zero() ? time + order.deadline : time_point::max(),
+                          time);
     });
   }
   void close_session(std::uint16_t code, std::string_view reason) override {
@@ -321,9 +323,9 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     if (!dial_wanted || phase.dialing || reading_[1] || writing_[1]) return;
     phase.dialing = true;
     phase.dialed = machine.attempt();
-    phase.dial.async_dial(machine.target().address(), this->io_executor(),
-                          asio::bind_cancellation_slot(phase.stop_dial.slot(),
-                                                       this->template bind<&relay_op::on_dialed>()));
+    phase.dial.async_dial(
+        machine.target().address(), this->io_executor(),
+        asio::bind_cancellation_slot(phase.stop_dial.slot(), this->template bind<&relay_op::on_dialed>()));
   }
 
   /// True if the machine was told of something.
@@ -473,8 +475,9 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
   void begin_session(session_start& with) {
     if (!with.on_established && !with.sessions && !how_->watch) return;
-    record_ = session_record::make(this->io_executor(), *this,
-                                   {std::move(with.client), lease_.backend(), how_, established_}, with.sessions);
+    record_ =
+        session_record::make(this->io_executor(), *this,
+                             {std::move(with.client), lease_.backend(), how_, established_}, with.sessions);
     try {
       if (how_->watch) how_->watch->established(session_handle(record_));
       if (with.on_established) with.on_established(session_handle(record_));
@@ -484,7 +487,8 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   }
   void tell_stalls() {
     for (const side s : {side::downstream, side::upstream})
-      if (tunnel_->take_slow(s) && how_->watch) how_->watch->stalled(session_handle(record_), s, tunnel_->parked(s));
+      if (tunnel_->take_slow(s) && how_->watch)
+        how_->watch->stalled(session_handle(record_), s, tunnel_->parked(s));
   }
 
   // ---- The end.
@@ -558,9 +562,9 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     if (phase != p::done) verdict.result.status = machine.response().status;
     if (how_->watch && phase != p::switched) how_->watch->refused(verdict.result);
     if (phase == p::switched)
-      verdict.accepted = switched_access::make(switch_state<Up>{machine.take_response(), std::move(exchange_->early),
-                                                                std::move(up_), machine.take_lease(), how_,
-                                                                machine.what().world, session_of(machine.what())});
+      verdict.accepted = switched_access::make(
+          switch_state<Up>{machine.take_response(), std::move(exchange_->early), std::move(up_),
+                           machine.take_lease(), how_, machine.what().world, session_of(machine.what())});
     else if (phase == p::answered)
       verdict.answer.emplace(machine.take_response(), std::move(exchange_->early), std::move(*up_));
     return verdict;

@@ -1,6 +1,7 @@
-// A program and the wsproxy it links must see the same Asio: its classes are compiled into both, and where they
-// differ the program breaks without a word (the one-definition rule). What each sees is therefore part of a name
-// that only the library defines: a difference is an undefined reference, whose name says what is wrong.
+// A program and the wsproxy it links must see the same Asio: its classes are compiled into both, and where
+// they differ the program breaks without a word (the one-definition rule). What each sees is therefore part
+// of a name that only the library defines: a difference is an undefined reference, whose name says what is
+// wrong.
 #pragma once
 
 #include <asio/detail/config.hpp>
@@ -44,14 +45,15 @@ inline constexpr unsigned asio_macros = 0
 #endif
     ;
 
-/// "undefined reference" to this: the program is compiled with another Asio than the wsproxy library it links (the
-/// first number is ASIO_VERSION, the second the macros above). Build both with the same.
+/// "undefined reference" to this: the program is compiled with another Asio than the wsproxy library it links
+/// (the first number is ASIO_VERSION, the second the macros above). Build both with the same.
 template <int Version, unsigned Macros> struct WSPROXY_EXPORT wsproxy_was_built_with_another_asio {
   static const char check;
 };
 template <> const char wsproxy_was_built_with_another_asio<ASIO_VERSION, asio_macros>::check;
 
 // Every object that includes this asks for it.
-[[gnu::used]] inline const char* const same_asio = &wsproxy_was_built_with_another_asio<ASIO_VERSION, asio_macros>::check;
+[[gnu::used]] inline const char* const same_asio =
+    &wsproxy_was_built_with_another_asio<ASIO_VERSION, asio_macros>::check;
 
 }  // namespace wsproxy::detail

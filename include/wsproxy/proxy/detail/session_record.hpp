@@ -1,5 +1,5 @@
-// What a session_handle, its tunnel and its registry share. The handle's side may be on any thread; the tunnel's
-// side is on the session's executor.
+// What a session_handle, its tunnel and its registry share. The handle's side may be on any thread; the
+// tunnel's side is on the session's executor.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,9 @@ class session_target {
 /// Counts the sessions of one drain down.
 class drain_count {
  public:
-  drain_count(std::size_t matched, std::function<void()> done) : done_(std::move(done)) { progress_.matched = matched; }
+  drain_count(std::size_t matched, std::function<void()> done) : done_(std::move(done)) {
+    progress_.matched = matched;
+  }
   drain_progress progress() const noexcept {
     const std::lock_guard lock(mutex_);
     return progress_;
@@ -75,7 +77,8 @@ class WSPROXY_EXPORT session_record : public std::enable_shared_from_this<sessio
   session_record(asio::any_io_executor executor, session_target& target, session_identity);
 
   /// A record of a tunnel that begins; with a registry it enters that.
-  static std::shared_ptr<session_record> make(asio::any_io_executor executor, session_target& target, session_identity,
+  static std::shared_ptr<session_record> make(asio::any_io_executor executor, session_target& target,
+                                              session_identity,
                                               const std::optional<session_registry>& registry);
 
   const std::uint64_t id;

@@ -12,8 +12,8 @@
 
 namespace wsproxy::detail {
 
-/// Owned by its handle; what is under way knows it weakly. All but the constructor, destructor and expired() run on
-/// the strand, so the executor may be one that several threads run.
+/// Owned by its handle; what is under way knows it weakly. All but the constructor, destructor and expired()
+/// run on the strand, so the executor may be one that several threads run.
 class wakeable : public timer, public std::enable_shared_from_this<wakeable> {
  public:
   void expired() final {

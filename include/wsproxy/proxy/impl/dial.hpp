@@ -63,12 +63,13 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
 
   void start(const address& to) {
     auto slot = asio::get_associated_cancellation_slot(handler_);
-    if (slot.is_connected()) slot.assign([weak = this->weak_from_this()](asio::cancellation_type) {
-      auto self = weak.lock();
-      if (!self || self->done_) return;
-      self->connector_.stop();
-      self->finish(asio::error::operation_aborted);
-    });
+    if (slot.is_connected())
+      slot.assign([weak = this->weak_from_this()](asio::cancellation_type) {
+        auto self = weak.lock();
+        if (!self || self->done_) return;
+        self->connector_.stop();
+        self->finish(asio::error::operation_aborted);
+      });
     if (to.kind == address::family::unix_socket) {
       try {
         endpoints_.emplace_back(asio::local::stream_protocol::endpoint(to.host));
@@ -85,7 +86,8 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
     resolver_ = std::make_unique<asio::ip::tcp::resolver>(executor_);
     resolver_->async_resolve(to.host, std::to_string(to.port),
                              [self = this->shared_from_this()](std::error_code error, const auto& found) {
-                               for (const auto& entry : found) self->endpoints_.emplace_back(entry.endpoint());
+                               for (const auto& entry : found)
+                                 self->endpoints_.emplace_back(entry.endpoint());
                                if (!self->done_) self->connect_next(error);
                              });
   }
@@ -105,8 +107,9 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
     asio::get_associated_cancellation_slot(handler_).clear();
     auto stream = error ? Connector::closed(executor_) : connector_.take();
     const auto executor = asio::get_associated_executor(handler_, executor_);
-    asio::post(executor, [handler = std::move(handler_), error, connected = std::move(stream),
-                          work = std::move(work_)]() mutable { std::move(handler)(error, std::move(connected)); });
+    asio::post(executor,
+               [handler = std::move(handler_), error, connected = std::move(stream),
+                work = std::move(work_)]() mutable { std::move(handler)(error, std::move(connected)); });
   }
 
   asio::any_io_executor executor_;
@@ -120,7 +123,8 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
 };
 
 template <class Connector> struct initiate_dial {
-  template <class Handler> void operator()(Handler handler, const address& to, asio::any_io_executor executor) {
+  template <class Handler>
+  void operator()(Handler handler, const address& to, asio::any_io_executor executor) {
     using op = dial_op<Connector, Handler>;
     std::make_shared<op>(std::move(executor), std::move(handler))->start(to);
   }

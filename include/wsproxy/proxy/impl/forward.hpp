@@ -33,40 +33,52 @@ struct initiate_handshake {
 
 template <stream_like Downstream, dialer Dialer, asio::completion_token_for<void(forward_result)> Token>
 auto async_forward(Downstream& downstream, upstream backends, exchange what, Dialer dial, Token&& token) {
-  return asio::async_initiate<Token, void(forward_result)>(
-      detail::initiate_forward{}, token, &downstream, std::unique_ptr<Downstream>(), std::move(backends),
-      std::move(what), std::move(dial));
+  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_forward{}, token, &downstream,
+                                                           std::unique_ptr<Downstream>(), std::move(backends),
+                                                           std::move(what), std::move(dial));
 }
 
 template <stream_like Downstream, asio::completion_token_for<void(forward_result)> Token>
 auto async_forward(Downstream& downstream, upstream backends, exchange what, Token&& token) {
-  return async_forward(downstream, std::move(backends), std::move(what), socket_dialer{}, std::forward<Token>(token));
+  return async_forward(downstream, std::move(backends), std::move(what), socket_dialer{},
+                       std::forward<Token>(token));
 }
 
 template <stream_like Downstream, asio::completion_token_for<void(forward_result)> Token>
-  requires(!std::is_lvalue_reference_v<Downstream>)
-auto async_forward(Downstream&& downstream, upstream backends, exchange what, Token&& token) {
+requires(!std::is_lvalue_reference_v<Downstream>) auto async_forward(Downstream&& downstream,
+                                                                     upstream backends, exchange what,
+                                                                     Token&& token) {
   return asio::async_initiate<Token, void(forward_result)>(
       detail::initiate_forward{}, token, static_cast<Downstream*>(nullptr),
-      std::make_unique<Downstream>(std::move(downstream)), std::move(backends), std::move(what), socket_dialer{});
+      std::make_unique<Downstream>(std::move(downstream)), std::move(backends), std::move(what),
+      socket_dialer{});
 }
 
 template <class Upstream>
-switched<Upstream>::switched(std::unique_ptr<detail::switch_state<Upstream>> state) noexcept : state_(std::move(state)) {}
+switched<Upstream>::switched(std::unique_ptr<detail::switch_state<Upstream>> state) noexcept
+    : state_(std::move(state)) {}
 template <class Upstream> switched<Upstream>::switched(switched&&) noexcept = default;
 template <class Upstream> switched<Upstream>& switched<Upstream>::operator=(switched&&) noexcept = default;
 template <class Upstream> switched<Upstream>::~switched() = default;
-template <class Upstream> const response_head& switched<Upstream>::response() const noexcept { return state_->response; }
-template <class Upstream> const std::string& switched<Upstream>::early() const noexcept { return state_->early; }
+template <class Upstream> const response_head& switched<Upstream>::response() const noexcept {
+  return state_->response;
+}
+template <class Upstream> const std::string& switched<Upstream>::early() const noexcept {
+  return state_->early;
+}
 template <class Upstream> Upstream& switched<Upstream>::stream() noexcept { return *state_->stream; }
-template <class Upstream> std::shared_ptr<const wsproxy::backend> switched<Upstream>::backend() const noexcept {
+template <class Upstream>
+std::shared_ptr<const wsproxy::backend> switched<Upstream>::backend() const noexcept {
   return state_->held.backend();
 }
 
-template <dialer Dialer, asio::completion_token_for<void(handshake_result<typename Dialer::stream_type>)> Token>
-auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Dialer dial, Token&& token) {
+template <dialer Dialer,
+          asio::completion_token_for<void(handshake_result<typename Dialer::stream_type>)> Token>
+auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Dialer dial,
+                     Token&& token) {
   return asio::async_initiate<Token, void(handshake_result<typename Dialer::stream_type>)>(
-      detail::initiate_handshake{}, token, std::move(executor), std::move(backends), std::move(what), std::move(dial));
+      detail::initiate_handshake{}, token, std::move(executor), std::move(backends), std::move(what),
+      std::move(dial));
 }
 
 template <asio::completion_token_for<void(handshake_result<>)> Token>

@@ -35,8 +35,9 @@ class probe_op final : public operation<probe_op<Dialer, Handler>, Handler> {
     due_ = began_ + timeout_;
     this->arm(due_);
     dialing_ = true;
-    dial_.async_dial(to_, this->io_executor(),
-                     asio::bind_cancellation_slot(stop_dial_.slot(), this->template bind<&probe_op::on_dialed>()));
+    dial_.async_dial(
+        to_, this->io_executor(),
+        asio::bind_cancellation_slot(stop_dial_.slot(), this->template bind<&probe_op::on_dialed>()));
   }
   void on_tick() {
     if (this->now() < due_) return this->arm(due_);
@@ -91,7 +92,8 @@ class probe_op final : public operation<probe_op<Dialer, Handler>, Handler> {
     }
     if (machine_.finished()) return wind_up();
     if (!stream_) return;
-    if (!leg_.idle() && !std::exchange(writing_, true)) leg_.start_write(this->template bind<&probe_op::on_writable>());
+    if (!leg_.idle() && !std::exchange(writing_, true))
+      leg_.start_write(this->template bind<&probe_op::on_writable>());
     if (!std::exchange(reading_, true)) leg_.start_read(this->template bind<&probe_op::on_readable>());
   }
 
@@ -127,8 +129,8 @@ class probe_op final : public operation<probe_op<Dialer, Handler>, Handler> {
 
 struct initiate_probe {
   template <class Handler, class Dialer>
-  void operator()(Handler handler, asio::any_io_executor executor, const address& to, const probe_options& options,
-                  Dialer dial, environment* world) {
+  void operator()(Handler handler, asio::any_io_executor executor, const address& to,
+                  const probe_options& options, Dialer dial, environment* world) {
     using op = probe_op<Dialer, Handler>;
     op::template launch<&op::start>(
         op::make(std::move(handler), std::move(executor), to, options, std::move(dial), world));
@@ -145,11 +147,13 @@ auto async_probe(asio::any_io_executor executor, const address& to, const probe_
   validate(options);
   // By value: a lazy token starts it later.
   return asio::async_initiate<Token, void(probe_result)>(detail::initiate_probe{}, token, std::move(executor),
-                                                         address(to), probe_options(options), std::move(dial), world);
+                                                         address(to), probe_options(options), std::move(dial),
+                                                         world);
 }
 
 template <asio::completion_token_for<void(probe_result)> Token>
-auto async_probe(asio::any_io_executor executor, const address& to, const probe_options& options, Token&& token) {
+auto async_probe(asio::any_io_executor executor, const address& to, const probe_options& options,
+                 Token&& token) {
   return async_probe(std::move(executor), to, options, socket_dialer{}, nullptr, std::forward<Token>(token));
 }
 

@@ -198,8 +198,8 @@ auto async_read_head(Stream& stream, std::string buffered, read_head_options opt
 
 template <stream_like Stream, asio::completion_token_for<void(std::error_code)> Token>
 auto async_send(Stream& stream, std::string bytes, send_options options, Token&& token) {
-  return asio::async_initiate<Token, void(std::error_code)>(detail::initiate_send{}, token, &stream, std::move(bytes),
-                                                            options);
+  return asio::async_initiate<Token, void(std::error_code)>(detail::initiate_send{}, token, &stream,
+                                                            std::move(bytes), options);
 }
 
 }  // namespace wsproxy

@@ -19,10 +19,10 @@ struct initiate_tunnel {
     asio::any_io_executor executor = down->get_executor();
     std::string early_up = std::move(up.early);
     session_start session = std::move(up.session);
-    auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(), std::move(up),
-                         is_websocket);
+    auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(),
+                         std::move(up), is_websocket);
     op::template launch<&op::start_tunnel>(std::move(self), std::move(early), std::move(early_up),
-                                             std::move(session));
+                                           std::move(session));
   }
 };
 
@@ -38,8 +38,8 @@ auto async_tunnel(Downstream& downstream, switched<Upstream> upstream, std::stri
 template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
 auto async_relay(First& first, std::string early_first, Second second, std::string early_second,
                  const tunnel_policy& policy, Token&& token) {
-  return async_relay(first, std::move(early_first), std::move(second), std::move(early_second), policy, nullptr,
-                     std::forward<Token>(token));
+  return async_relay(first, std::move(early_first), std::move(second), std::move(early_second), policy,
+                     nullptr, std::forward<Token>(token));
 }
 
 template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
@@ -50,8 +50,8 @@ auto async_relay(First& first, std::string early_first, Second second, std::stri
   state.stream.emplace(std::move(second));
   state.how = route::make({.tunnel = policy});
   state.world = world;
-  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &first, std::move(state),
-                                                           std::move(early_first), false);
+  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &first,
+                                                           std::move(state), std::move(early_first), false);
 }
 
 }  // namespace wsproxy

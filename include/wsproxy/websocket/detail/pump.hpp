@@ -31,7 +31,9 @@ class WSPROXY_EXPORT pump {
   /// Takes bytes from the source and lists what goes to the sink. Returns how many were taken:
   /// fewer than given only when `out` is full; call again then.
   std::size_t feed(std::span<const char> in, const limits& bounds, slices& out) {
-    const auto taken = tracked_ ? feed_frames(in, bounds, out) : fault_ != errc{} ? in.size() : pass_all(in, out);
+    const auto taken = tracked_           ? feed_frames(in, bounds, out)
+                       : fault_ != errc{} ? in.size()
+                                          : pass_all(in, out);
     bytes_ += taken;
     return taken;
   }
@@ -74,7 +76,9 @@ class WSPROXY_EXPORT pump {
   std::uint16_t close_code() const noexcept { return close_code_; }
   /// Why the source's bytes are no longer passed on: an illegal frame (when enforcing) or a limit.
   /// The frame was held back with its header, so the sink stands at a boundary.
-  std::error_code fault() const noexcept { return fault_ == errc{} ? std::error_code() : make_error_code(fault_); }
+  std::error_code fault() const noexcept {
+    return fault_ == errc{} ? std::error_code() : make_error_code(fault_);
+  }
   /// The rule broken, also when only observing.
   std::string_view violation() const noexcept { return violation_; }
 

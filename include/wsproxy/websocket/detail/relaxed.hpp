@@ -5,7 +5,8 @@
 
 namespace wsproxy::detail {
 
-/// Plain loads and stores on the writer's thread, without order or fence; readers elsewhere see some recent value.
+/// Plain loads and stores on the writer's thread, without order or fence; readers elsewhere see some recent
+/// value.
 template <class T> class relaxed {
  public:
   relaxed() noexcept : value_(T{}) {}

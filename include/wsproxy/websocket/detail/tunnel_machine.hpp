@@ -17,9 +17,7 @@
 
 namespace wsproxy::detail {
 
-constexpr side opposite(side s) noexcept {
-  return s == side::downstream ? side::upstream : side::downstream;
-}
+constexpr side opposite(side s) noexcept { return s == side::downstream ? side::upstream : side::downstream; }
 
 /// How a tunnel ended: once, for good.
 struct tunnel_end {
@@ -73,7 +71,8 @@ class WSPROXY_EXPORT tunnel_machine {
   void drain(std::uint16_t code, std::string_view reason, time_point now) {
     close(end_cause::drained, code, reason, now);
   }
-  /// The same at a moment drawn between the two, and the end at `deadline`. What was planned for earlier stands.
+  /// The same at a moment drawn between the two, and the end at `deadline`. What was planned for earlier
+  /// stands.
   void plan_drain(std::uint16_t code, std::string_view reason, time_point earliest, time_point latest,
                   time_point deadline, time_point now);
   /// The end, at once.
@@ -138,7 +137,7 @@ class WSPROXY_EXPORT tunnel_machine {
     time_point stalled = time_point::max();
     relaxed<time_point> parked_since{};
     relaxed<std::size_t> parked{};  // bytes it has not taken
-    time_point since{};  // when `bye` was entered; for fin_sent, when it began to linger
+    time_point since{};             // when `bye` was entered; for fin_sent, when it began to linger
     relaxed<duration> round_trip{};
     farewell bye = farewell::none;
     pulse beat = pulse::none;
@@ -171,10 +170,8 @@ class WSPROXY_EXPORT tunnel_machine {
   void lost(side which, std::uint16_t code, time_point now);
   bool fire(side s, time_point now);
   void too_slow(side which, time_point now);
-  template <class Visit>
-  void tunnel_timer(Visit visit) const;
-  template <class Visit>
-  void each_side_timer(side s, Visit visit) const;
+  template <class Visit> void tunnel_timer(Visit visit) const;
+  template <class Visit> void each_side_timer(side s, Visit visit) const;
   std::uint64_t random() noexcept;
 
   const tunnel_policy* policy_;
