@@ -1,4 +1,5 @@
 // wsproxy-gateway: serves an nginx configuration.
+#include <exception>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -114,5 +115,10 @@ int main(int count, char** values) {
   }
   if (given.file && given.listen)
     return wrong_usage("--listen is for the demonstration; a file says listen itself");
-  return given.file ? run_file(given) : run_demo(given);
+  try {
+    return given.file ? run_file(given) : run_demo(given);
+  } catch (const std::exception& error) {  // the system has no memory, thread or descriptor left
+    std::cerr << "wsproxy-gateway: " << error.what() << "\n";
+    return 1;
+  }
 }

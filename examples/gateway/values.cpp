@@ -4,6 +4,8 @@
 #include <charconv>
 #include <limits>
 
+#include <wsproxy/policy.hpp>
+
 namespace wsproxy_gateway {
 namespace {
 
@@ -70,13 +72,14 @@ bool within(std::string_view a, std::string_view b, std::size_t edits) {
 std::optional<std::chrono::milliseconds> parse_time(std::string_view text) {
   const auto total = parse_units(text, false);
   if (!total) return std::nullopt;
-  return std::chrono::milliseconds(*total);
+  return std::min(std::chrono::milliseconds(*total), wsproxy::longest_time);
 }
 
 std::optional<std::chrono::seconds> parse_seconds(std::string_view text) {
   const auto total = parse_units(text, true);
   if (!total) return std::nullopt;
-  return std::chrono::seconds(*total / second);
+  constexpr auto most = std::chrono::duration_cast<std::chrono::seconds>(wsproxy::longest_time);
+  return std::min(std::chrono::seconds(*total / second), most);
 }
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {

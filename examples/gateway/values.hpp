@@ -11,7 +11,7 @@
 namespace wsproxy_gateway {
 
 /// "1m30s", "500ms", "60", "1d 12h": units in falling order, each once; a number alone is seconds.
-/// Nothing for anything else. [ngx_parse_time]
+/// Nothing for anything else. More than wsproxy::longest_time is that. [ngx_parse_time]
 std::optional<std::chrono::milliseconds> parse_time(std::string_view text);
 /// The same where whole seconds are kept: years and months are units too, milliseconds are not.
 std::optional<std::chrono::seconds> parse_seconds(std::string_view text);

@@ -148,5 +148,7 @@ WSPROXY_EXPORT std::string_view to_string(end_cause) noexcept;
 
 }  // namespace wsproxy
 
+/// @cond
 template <> struct std::is_error_code_enum<wsproxy::errc> : std::true_type {};
 template <> struct std::is_error_condition_enum<wsproxy::condition> : std::true_type {};
+/// @endcond

@@ -54,6 +54,9 @@ class edge_environment final : public asio::execution_context::service, public e
 
  private:
   void shutdown() noexcept override {}
+  void notify_fork(asio::execution_context::fork_event event) override {
+    if (event == asio::execution_context::fork_child) entropy_.forget();
+  }
 
   std::mutex mutex_;
   timer_queue queue_;

@@ -17,6 +17,8 @@ class entropy {
     if (left_ == 0) fill();
     return words_[--left_];
   }
+  /// After a fork, where the other process has the same.
+  void forget() noexcept { left_ = 0; }
 
  private:
   void fill() {

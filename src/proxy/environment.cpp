@@ -73,6 +73,9 @@ class environment_service final : public asio::execution_context::service, publi
     down_ = true;
     wake_.reset();
   }
+  void notify_fork(asio::execution_context::fork_event event) override {
+    if (event == asio::execution_context::fork_child) entropy_.forget();
+  }
 
   void schedule() {
     if (!wake_ || queue_.earliest() >= waiting_for_) return;

@@ -2,6 +2,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <wsproxy/policy.hpp>
+
 using namespace wsproxy_gateway;
 using namespace std::chrono_literals;
 
@@ -16,6 +18,8 @@ TEST_CASE("times are read as nginx reads them") {
   CHECK(parse_time("1m30") == 90s);
   CHECK(parse_time("1s500ms") == 1500ms);
   CHECK(parse_time("0") == 0s);
+  CHECK(parse_time("99999999999") == wsproxy::longest_time);  // nginx takes it
+  CHECK(parse_seconds("99999999999") == wsproxy::longest_time);
 }
 
 TEST_CASE("what is no time is refused") {

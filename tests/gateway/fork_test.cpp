@@ -1,10 +1,13 @@
 #include <wsproxy/gateway/adopt.hpp>
 #include <wsproxy/gateway/gateway.hpp>
 
+#include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
 
 #include <set>
 
+#include <wsproxy/proxy/edge_context.hpp>
+#include <wsproxy/proxy/environment.hpp>
 #include <wsproxy/proxy/forward.hpp>
 
 #include "tests/support/gateway.hpp"
@@ -111,4 +114,18 @@ TEST_CASE("a child that only ends leaves the tunnels of its parent alone") {
     check_echo(first.client, first.backend);
     check_echo(second, behind_pool);
   }
+}
+
+TEMPLATE_TEST_CASE("a child of a process draws other numbers than its parent", "", asio::io_context,
+                   wsproxy::edge_context) {
+  TestType context;
+  auto& world = wsproxy::environment_of(context.get_executor());
+  world.random();  // some more are in store now
+  child other([&](peer& parent) {
+    context.notify_fork(asio::execution_context::fork_child);
+    parent.send(std::to_string(world.random()) + "\n");
+  });
+  const auto theirs = other.control.read_until("\n");
+  CHECK(theirs != std::to_string(world.random()) + "\n");
+  CHECK(other.wait() == 0);
 }
