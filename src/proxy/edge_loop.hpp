@@ -150,9 +150,11 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
         if (*each) dropped.push_back(std::move(*each));
     waiting_ = 0;
     dropped.clear();
-    for (auto* s = first_; s != nullptr; s = s->next) {
-      s->executor = nobody();
-      s->loop.reset();
+    while (first_ != nullptr) {  // nobody is known afterwards: a context may be shut down twice
+      auto& left = *first_;
+      forget(left);
+      left.executor = nobody();
+      left.loop.reset();
     }
     shared_.reset();
   }

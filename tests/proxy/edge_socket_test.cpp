@@ -219,6 +219,19 @@ TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket out
   CHECK(ends.socket->is_open());
 }
 
+// As io_context does itself in later versions of Asio.
+TEST_CASE("a context may be shut down twice, with edge_sockets in handlers that are never called") {
+  struct twice : asio::io_context {
+    ~twice() { shutdown(); }
+  };
+  std::optional<twice> context(std::in_place);
+  pair in_handler(context->get_executor()), outside(context->get_executor());
+  asio::post(*context, [socket = std::move(*in_handler.socket)] {});
+  in_handler.socket.reset();
+  context.reset();
+  CHECK(outside.socket->is_open());
+}
+
 TEMPLATE_TEST_CASE("on a strand, handlers of an edge_socket are posted to it", "", asio::io_context,
                    wsproxy::edge_context) {
   TestType context;
