@@ -230,13 +230,14 @@ demo::~demo() {
 }
 
 std::string demo::configuration(std::string_view listen) const {
+  // Hashed by place in the list: a ring over ports of chance may lead every key to one of the two.
   std::string servers;
   for (const auto& one : backends_) servers += "    server 127.0.0.1:" + std::to_string(one->port()) + ";\n";
   return "events { }\n"
          "http {\n"
          "  map $http_upgrade $connection_upgrade { default upgrade; '' close; }\n"
          "  upstream demo {\n"
-         "    hash $arg_key consistent;\n" +
+         "    hash $arg_key;\n" +
          servers +
          "  }\n"
          "  server {\n"
