@@ -4,15 +4,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <iostream>
 #include <optional>
 #include <system_error>
 #include <thread>
 
 #include <asio/io_context.hpp>
-#include <asio/signal_set.hpp>
-#include <asio/steady_timer.hpp>
+#include <asio/post.hpp>
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -22,9 +20,11 @@
 #ifdef __linux__
 #include <wsproxy/proxy/edge_context.hpp>
 #endif
+#include <wsproxy/proxy/environment.hpp>
 
 #include "logging.hpp"
 #include "router.hpp"
+#include "signals.hpp"
 
 namespace wsproxy_gateway {
 namespace {
@@ -37,20 +37,37 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);  // if not, the soft limit stays
 }
 
-/// Gives the memory of connections back to the system once most of those that were open have ended.
-class memory_keeper {
+/// Looks every second, and gives the memory of connections back to the system once most of those that were
+/// open have ended.
+class memory_keeper final : wsproxy::timer {
  public:
-  void look(std::size_t open) {
-    most_ = std::max(most_, open);
-    if (most_ < few || open > most_ / 2) return;
-    most_ = open;
-#ifdef __GLIBC__
-    ::malloc_trim(0);
-#endif
+  memory_keeper(asio::any_io_executor executor, std::function<std::size_t()> open)
+      : executor_(std::move(executor)), world_(wsproxy::environment_of(executor_)), open_(std::move(open)) {
+    look();
   }
+  ~memory_keeper() { world_.disarm(*this); }
 
  private:
   static constexpr std::size_t few = 500;
+
+  void look() {
+    const auto open = open_();
+    most_ = std::max(most_, open);
+    if (most_ >= few && open <= most_ / 2) {
+      most_ = open;
+#ifdef __GLIBC__
+      ::malloc_trim(0);
+#endif
+    }
+    world_.arm(*this, world_.now() + std::chrono::seconds(1));
+  }
+  void expired() override {
+    asio::post(executor_, [this] { look(); });
+  }
+
+  const asio::any_io_executor executor_;
+  wsproxy::environment& world_;
+  const std::function<std::size_t()> open_;
   std::size_t most_ = 0;
 };
 
@@ -101,10 +118,9 @@ class server {
 
   int run(const serving_options& options) {
     follow_names();
-    asio::signal_set signals(workers_.front()->context, SIGTERM, SIGINT, SIGQUIT);
-    wait_for_signal(signals, options);
-    asio::steady_timer second(workers_.front()->context);
-    look_at_memory(second);
+    const asio::any_io_executor first = workers_.front()->context.get_executor();
+    const ending_signals signals(first, [this, &options] { end(options); });
+    const memory_keeper memory(first, [this] { return connections(); });
     for (std::size_t i = 1; i != workers_.size(); ++i)
       workers_[i]->thread = std::thread([context = &workers_[i]->context] { context->run(); });
     workers_.front()->context.run();
@@ -168,31 +184,20 @@ class server {
     }
   }
 
-  void wait_for_signal(asio::signal_set& signals, const serving_options& options) {
-    signals.async_wait([this, &signals, &options](std::error_code error, int) {
-      if (error) return;
-      if (draining_) {
-        for (auto& one : workers_) one->gateway->stop();
-      } else {
-        draining_ = true;
-        drain(options);
-      }
-      wait_for_signal(signals, options);
-    });
+  /// At a signal.
+  void end(const serving_options& options) {
+    if (draining_) {
+      for (auto& one : workers_) one->gateway->stop();
+    } else {
+      draining_ = true;
+      drain(options);
+    }
   }
 
   std::size_t connections() const {
     std::size_t open = 0;
     for (auto& one : workers_) open += one->gateway->stats().connections;
     return open;
-  }
-
-  void look_at_memory(asio::steady_timer& second) {
-    memory_.look(connections());
-    second.expires_after(std::chrono::seconds(1));
-    second.async_wait([this, &second](std::error_code error) {
-      if (!error) look_at_memory(second);
-    });
   }
 
   void drain(const serving_options& options) {
@@ -213,7 +218,6 @@ class server {
   const log_sink errors_;
   const access_logs accesses_;
   std::vector<std::string> addresses_;
-  memory_keeper memory_;
   bool draining_ = false;
   std::atomic<std::size_t> left_{0};
   std::vector<std::unique_ptr<worker>> workers_;  // late: they use the rest until they end
