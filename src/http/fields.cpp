@@ -7,16 +7,25 @@
 
 namespace wsproxy {
 
-bool iequals(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-           return characters::lower(x) == characters::lower(y);
-         });
+namespace {
+
+// Within reach of the compiler in every search below: most names differ in their size or first letter.
+inline bool same(std::string_view a, std::string_view b) noexcept {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i != a.size(); ++i)
+    if (a[i] != b[i] && characters::lower(a[i]) != characters::lower(b[i])) return false;
+  return true;
 }
 
+}  // namespace
+
+bool iequals(std::string_view a, std::string_view b) noexcept { return same(a, b); }
+
 std::string_view trim(std::string_view text) noexcept {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && blank(text.back())) text.remove_suffix(1);
+  return text;
 }
 
 bool is_token(std::string_view text) noexcept {
@@ -44,12 +53,12 @@ void fields::add(std::string_view name, std::string_view value) {
 
 void fields::set(std::string_view name, std::string_view value) {
   value = trim(value);
-  const auto same = [&](const extent& each) {
-    return iequals({text_.data() + each.name, each.name_size}, name);
+  const auto named = [&](const extent& each) {
+    return same({text_.data() + each.name, each.name_size}, name);
   };
-  const auto first = std::find_if(lines_.begin(), lines_.end(), same);
+  const auto first = std::find_if(lines_.begin(), lines_.end(), named);
   if (first == lines_.end()) return add(name, value);
-  lines_.erase(std::remove_if(first + 1, lines_.end(), same), lines_.end());
+  lines_.erase(std::remove_if(first + 1, lines_.end(), named), lines_.end());
   if (value.size() <= first->value_size) {  // in its old place: repeated setting does not grow the text
     if (!value.empty()) std::memmove(text_.data() + first->value, value.data(), value.size());
   } else {
@@ -65,7 +74,7 @@ void fields::set(std::string_view name, std::string_view value) {
 
 std::size_t fields::erase(std::string_view name) {
   const auto before = size();
-  erase_if([name](const field& line) { return iequals(line.name, name); });
+  erase_if([name](const field& line) { return same(line.name, name); });
   return before - size();
 }
 
@@ -86,20 +95,20 @@ field fields::operator[](std::size_t at) const noexcept {
 
 std::optional<std::string_view> fields::find(std::string_view name) const noexcept {
   for (const auto& line : *this)
-    if (iequals(line.name, name)) return line.value;
+    if (same(line.name, name)) return line.value;
   return std::nullopt;
 }
 
 std::size_t fields::count(std::string_view name) const noexcept {
   return static_cast<std::size_t>(
-      std::count_if(begin(), end(), [name](const field& line) { return iequals(line.name, name); }));
+      std::count_if(begin(), end(), [name](const field& line) { return same(line.name, name); }));
 }
 
 std::string fields::joined(std::string_view name) const {
   std::string all;
   bool first = true;
   for (const auto& line : *this) {
-    if (!iequals(line.name, name)) continue;
+    if (!same(line.name, name)) continue;
     if (!first) all += ", ";
     first = false;
     all += line.value;
@@ -110,9 +119,8 @@ std::string fields::joined(std::string_view name) const {
 bool fields::has_token(std::string_view name, std::string_view token) const noexcept {
   bool found = false;
   for (const auto& line : *this)
-    if (!found && iequals(line.name, name))
-      for_each_element(line.value,
-                       [&](std::string_view element) { return !(found = iequals(element, token)); });
+    if (!found && same(line.name, name))
+      for_each_element(line.value, [&](std::string_view element) { return !(found = same(element, token)); });
   return found;
 }
 

@@ -1,9 +1,9 @@
 #include <wsproxy/http/rewrite.hpp>
 
 #include <algorithm>
-#include <vector>
 
 #include "characters.hpp"
+#include "hop_by_hop.hpp"
 #include "target.hpp"
 
 namespace wsproxy {
@@ -12,8 +12,9 @@ namespace {
 bool is_hop_by_hop(std::string_view name) noexcept {
   static constexpr std::string_view names[] = {"Connection", "Proxy-Connection",  "Keep-Alive",
                                                "TE",         "Transfer-Encoding", "Upgrade"};
-  return std::any_of(std::begin(names), std::end(names),
-                     [name](std::string_view each) { return iequals(each, name); });
+  return std::any_of(std::begin(names), std::end(names), [name](std::string_view each) {
+    return each.size() == name.size() && iequals(each, name);
+  });
 }
 
 // What routing and the handshake rest on: no client may have it deleted.
@@ -32,29 +33,29 @@ bool less_without_case(std::string_view a, std::string_view b) noexcept {
   });
 }
 
+}  // namespace
+
 // Sorted, because a head may nominate as many names as it has fields. `close`, `keep-alive` and `upgrade`,
 // which name no other field, are left out: a usual head allocates nothing here.
-std::vector<std::string_view> nominated_by(const fields& lines) {
-  std::vector<std::string_view> names;
-  for (const auto& line : lines) {
+hop_by_hop_fields::hop_by_hop_fields(const fields& of) {
+  for (const auto& line : of) {
     if (!iequals(line.name, "Connection")) continue;
     for_each_element(line.value, [&](std::string_view name) {
-      if (!iequals(name, "close") && !is_hop_by_hop(name) && !is_protected(name)) names.push_back(name);
+      if (!iequals(name, "close") && !is_hop_by_hop(name) && !is_protected(name)) nominated_.push_back(name);
       return true;
     });
   }
-  std::sort(names.begin(), names.end(), less_without_case);
-  return names;
+  std::sort(nominated_.begin(), nominated_.end(), less_without_case);
 }
 
-}  // namespace
+bool hop_by_hop_fields::has(std::string_view name) const noexcept {
+  return is_hop_by_hop(name) ||
+         std::binary_search(nominated_.begin(), nominated_.end(), name, less_without_case);
+}
 
 void strip_hop_by_hop(fields& lines) {
-  const auto nominated = nominated_by(lines);
-  lines.erase_if([&](const field& line) {
-    return is_hop_by_hop(line.name) ||
-           std::binary_search(nominated.begin(), nominated.end(), line.name, less_without_case);
-  });
+  const hop_by_hop_fields dropped(lines);
+  lines.erase_if([&](const field& line) { return dropped.has(line.name); });
 }
 
 std::string append_forwarded_for(const fields& lines, std::string_view client) {

@@ -127,12 +127,10 @@ class running_mark {
   const edge_context* before_;
 };
 
-/// For epoll_wait: never too early.
-int milliseconds_until(time_point at) noexcept {
-  if (at == time_point::max()) return -1;
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(at - std::chrono::steady_clock::now()).count();
-  return static_cast<int>(std::clamp<std::int64_t>(left, 0, std::numeric_limits<int>::max()));
+/// For epoll_wait.
+int timeout_of(duration wait) noexcept {
+  if (wait == duration::max()) return -1;
+  return static_cast<int>(std::clamp<std::int64_t>(wait.count(), 0, std::numeric_limits<int>::max()));
 }
 
 }  // namespace
@@ -161,10 +159,10 @@ void edge_context::run() {
     q.gather();
     if (q.stopped) return;
     q.call_all();
-    q.time->fire();
+    const auto next = q.time->fire();
     if (q.stopped) return;
     if (q.here.empty() && !q.rung && q.work == 0 && q.sockets->waiting() == 0) return;
-    q.sockets->turn(q.here.empty() && !q.rung ? milliseconds_until(q.time->next()) : 0);
+    q.sockets->turn(q.here.empty() && !q.rung ? timeout_of(next) : 0);
   }
 }
 

@@ -41,15 +41,17 @@ class edge_environment final : public asio::execution_context::service, public e
     return entropy_.next();
   }
 
-  /// When fire() is due; it may be too early.
-  time_point next() const noexcept { return next_; }
-  void fire() {
-    if (next_.load(std::memory_order_relaxed) == time_point::max()) return;
+  /// Calls what is due. Returns how long until it may be worth calling again; duration::max() for never.
+  duration fire() {
+    if (next_.load(std::memory_order_relaxed) == time_point::max()) return duration::max();
     const auto present = now();
-    if (next_.load(std::memory_order_relaxed) > present) return;
-    const std::lock_guard lock(mutex_);
-    while (timer* due = queue_.take_due(present)) due->expired();
-    next_ = queue_.earliest();
+    if (next_.load(std::memory_order_relaxed) <= present) {
+      const std::lock_guard lock(mutex_);
+      while (timer* due = queue_.take_due(present)) due->expired();
+      next_ = queue_.earliest();
+    }
+    const auto next = next_.load(std::memory_order_relaxed);
+    return next == time_point::max() ? duration::max() : std::chrono::ceil<duration>(next - present);
   }
 
  private:

@@ -22,13 +22,13 @@
 #include <asio/execution_context.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
-#include <asio/post.hpp>
 #include <asio/prefer.hpp>
 
+#include <wsproxy/proxy/detail/submit.hpp>
 #include <wsproxy/proxy/edge_context.hpp>
 #include <wsproxy/proxy/edge_socket.hpp>
 
-#include "target_of.hpp"
+#include <wsproxy/proxy/detail/target_of.hpp>
 
 namespace wsproxy::detail {
 
@@ -228,10 +228,9 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     if (s.direct) try {
         return which({});
       } catch (...) {  // out of the context's run(), as from any handler; the other events go on
-        return asio::post(*s.executor,
-                          [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
+        return post_on(*s.executor, [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
       }
-    asio::post(*s.executor, [handler = std::move(which)]() mutable { handler({}); });
+    post_on(*s.executor, [handler = std::move(which)]() mutable { handler({}); });
   }
 
   int set_ = -1;

@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include <asio/error.hpp>
-#include <asio/post.hpp>
 #include <asio/query.hpp>
+
+#include <wsproxy/proxy/detail/submit.hpp>
 
 #include "edge_loop.hpp"
 
@@ -20,7 +21,7 @@ namespace detail {
 namespace {
 
 void post_to(edge_state& s, waiter handler, std::error_code ec) {
-  asio::post(*s.executor, [handler = std::move(handler), ec]() mutable { handler(ec); });
+  post_on(*s.executor, [handler = std::move(handler), ec]() mutable { handler(ec); });
 }
 
 // Ends both waits; the handlers are called later.

@@ -12,8 +12,8 @@
 
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 
+#include <wsproxy/proxy/detail/target_of.hpp>
 #include "entropy.hpp"
-#include "target_of.hpp"
 #ifdef __linux__
 #include "edge_environment.hpp"
 #endif

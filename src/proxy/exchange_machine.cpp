@@ -51,10 +51,7 @@ bool is_idempotent(std::string_view method) noexcept {
 }  // namespace
 
 exchange_machine::exchange_machine(exchange what, upstream backends, bool stop_at_verdict)
-    : what_(std::move(what)),
-      backends_(std::move(backends)),
-      response_parser_(head_parser::kind::response, what_.how->response_limits),
-      stop_at_verdict_(stop_at_verdict) {}
+    : what_(std::move(what)), backends_(std::move(backends)), stop_at_verdict_(stop_at_verdict) {}
 
 void exchange_machine::start(std::uint32_t random, time_point now) {
   random_ = random;
@@ -129,7 +126,7 @@ void exchange_machine::next_attempt(time_point now) {
   upstream_mute_ = false;
   up_out_.clear();
   up_stalled_ = time_point::max();
-  response_parser_ = head_parser(head_parser::kind::response, what_.how->response_limits);
+  response_parser_.emplace(head_parser::kind::response, what_.how->response_limits);
   since_ = now;
 }
 
@@ -286,14 +283,14 @@ std::size_t exchange_machine::on_request_body(std::span<const char> in, slices& 
 std::size_t exchange_machine::on_response_head(std::span<const char> in, slices& out, time_point now) {
   std::string_view rest = text(in);
   while (!rest.empty() && phase_ == step::asking && connected_) {
-    const auto parsed = response_parser_.feed(rest);
+    const auto parsed = response_parser_->feed(rest);
     rest.remove_prefix(parsed.consumed);
     if (parsed.error) {
       attempt_failed(errc::bad_response, retry::invalid_header, now);
       return in.size();
     }
     if (!parsed.done) break;
-    response_ = response_parser_.take_response();
+    response_ = response_parser_->take_response();
     const auto verdict = check_response(sent_, kind_, response_);
     switch (verdict.is) {
     case response_verdict::kind::interim:

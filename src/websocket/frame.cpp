@@ -42,19 +42,17 @@ std::uint8_t negotiated_rsv(const fields& switching_response) noexcept {
 frame_tracker::step frame_tracker::next_header(std::span<const char> input) noexcept {
   std::size_t used = 0;
   while (used != input.size()) {
-    raw_[have_++] = static_cast<std::uint8_t>(input[used++]);
-    if (have_ < need_) continue;
+    const auto take = std::min<std::size_t>(input.size() - used, need_ - have_);
+    for (std::size_t i = 0; i != take; ++i) raw_[have_++] = static_cast<std::uint8_t>(input[used++]);
+    if (have_ < need_) break;
     if (have_ == 2) {
       if (const char* broken = check_start(); broken != nullptr) {
         violation_ = broken;
         return {used, event::illegal};
       }
       const unsigned length = raw_[1] & 0x7fu;
-      need_ = static_cast<std::uint8_t>(2 +
-                                        (length == 126   ? 2
-                                         : length == 127 ? 8
-                                                         : 0) +
-                                        ((raw_[1] & 0x80u) != 0 ? 4 : 0));
+      const unsigned more = length == 126 ? 2 : length == 127 ? 8 : 0;
+      need_ = static_cast<std::uint8_t>(2 + more + ((raw_[1] & 0x80u) != 0 ? 4 : 0));
       if (have_ < need_) continue;
     }
     if (!parse_header()) return {used, event::illegal};

@@ -5,6 +5,7 @@
 
 #include <wsproxy/http/rewrite.hpp>
 
+#include "../http/hop_by_hop.hpp"
 #include "../http/target.hpp"
 #include "base64.hpp"
 #include "sha1.hpp"
@@ -58,8 +59,8 @@ std::string_view decided(std::string_view name, std::optional<std::string_view> 
 // The order is nginx's: configured fields, then those that frame the body, then the client's.
 fields fields_for_upstream(const request_head& in, request_kind kind, const body_framing& body,
                            const fields& set) {
-  fields client = in.fields;
-  strip_hop_by_hop(client);
+  const fields& client = in.fields;
+  const hop_by_hop_fields dropped(client);
   fields out;
   make_room(out, client, set);
   const auto add_decided = [&](std::string_view name, std::optional<std::string_view> configured) {
@@ -76,7 +77,8 @@ fields fields_for_upstream(const request_head& in, request_kind kind, const body
     if (!set.find(name)) add_decided(name, std::nullopt);
   add_framing(out, body);
   for (const auto& line : client)
-    if (!is_framing_field(line.name) && !iequals(line.name, "Expect") && !set.find(line.name))
+    if (!dropped.has(line.name) && !is_framing_field(line.name) && !iequals(line.name, "Expect") &&
+        !set.find(line.name))
       out.add(line.name, line.value);
   return out;
 }
@@ -132,9 +134,8 @@ response_verdict check_response(const request_head& sent, request_kind kind, con
 response_head make_downstream_response(const response_head& in, const body_framing& body, bool keep_alive,
                                        http_version client) {
   response_head out{in.status, in.reason, http_version::http_1_1, {}};
-  fields passed = in.fields;
-  strip_hop_by_hop(passed);
-  make_room(out.fields, passed);
+  const hop_by_hop_fields dropped(in.fields);
+  make_room(out.fields, in.fields);
   if (in.status == 101) {
     out.fields.add("Connection", "upgrade");
     out.fields.add("Upgrade", "websocket");
@@ -142,8 +143,9 @@ response_head make_downstream_response(const response_head& in, const body_frami
   // A body of known length, or the length that a HEAD or a 304 tells about.
   const bool keeps_length = body.how == body_framing::kind::length ||
                             (body.how == body_framing::kind::none && in.status >= 200 && in.status != 204);
-  for (const auto& line : passed)
-    if (keeps_length || !iequals(line.name, "Content-Length")) out.fields.add(line.name, line.value);
+  for (const auto& line : in.fields)
+    if (!dropped.has(line.name) && (keeps_length || !iequals(line.name, "Content-Length")))
+      out.fields.add(line.name, line.value);
   if (in.status < 200) return out;
   if (body.how == body_framing::kind::length) out.fields.set("Content-Length", std::to_string(body.length));
   const bool chunked = body.how == body_framing::kind::chunked && client == http_version::http_1_1;

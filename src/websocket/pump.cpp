@@ -60,7 +60,7 @@ std::size_t pump::feed_frames(std::span<const char> in, const limits& bounds, sl
       return in.size();
     }
   }
-  if (passing_) pass_to(c.at, c, out);
+  if (passing_ || c.at == c.frame) pass_to(c.at, c, out);
   else hold_frame(c, out);
   return in.size() - part(c.at, c.end).size();
 }

@@ -27,26 +27,34 @@ class hasher {
 
  private:
   void compress() noexcept {
-    std::array<std::uint32_t, 80> w{};
-    for (std::size_t t = 0; t != 64; ++t) w[t / 4] = w[t / 4] << 8 | block_[t];
+    std::array<std::uint32_t, 80> w;
+    for (std::size_t t = 0; t != 16; ++t)
+      w[t] = std::uint32_t{block_[4 * t]} << 24 | std::uint32_t{block_[4 * t + 1]} << 16 |
+             std::uint32_t{block_[4 * t + 2]} << 8 | block_[4 * t + 3];
     for (std::size_t t = 16; t != 80; ++t) w[t] = std::rotl(w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16], 1);
-    // Four times twenty steps (RFC 3174 section 6.1), each with its function and constant.
+    // Four times twenty steps (RFC 3174 section 6.1), each with its function and constant. Five at a time,
+    // the letters change places in the text and not in the registers.
     std::uint32_t a = state_[0], b = state_[1], c = state_[2], d = state_[3], e = state_[4];
-    std::size_t t = 0;
+    const std::uint32_t* word = w.data();
     const auto steps = [&](std::uint32_t constant, auto function) {
-      for (const auto end = t + 20; t != end; ++t) {
-        const std::uint32_t next = std::rotl(a, 5) + function() + e + w[t] + constant;
-        e = d;
-        d = c;
-        c = std::rotl(b, 30);
-        b = a;
-        a = next;
+      const auto step = [&](std::uint32_t p, std::uint32_t& q, std::uint32_t r, std::uint32_t s,
+                            std::uint32_t& u) {
+        u += std::rotl(p, 5) + function(q, r, s) + *word++ + constant;
+        q = std::rotl(q, 30);
+      };
+      for (int four = 0; four != 4; ++four) {
+        step(a, b, c, d, e);
+        step(e, a, b, c, d);
+        step(d, e, a, b, c);
+        step(c, d, e, a, b);
+        step(b, c, d, e, a);
       }
     };
-    steps(0x5a827999, [&] { return (b & c) | (~b & d); });
-    steps(0x6ed9eba1, [&] { return b ^ c ^ d; });
-    steps(0x8f1bbcdc, [&] { return (b & c) | (b & d) | (c & d); });
-    steps(0xca62c1d6, [&] { return b ^ c ^ d; });
+    using u32 = std::uint32_t;
+    steps(0x5a827999, [](u32 x, u32 y, u32 z) { return (x & y) | (~x & z); });
+    steps(0x6ed9eba1, [](u32 x, u32 y, u32 z) { return x ^ y ^ z; });
+    steps(0x8f1bbcdc, [](u32 x, u32 y, u32 z) { return (x & y) | (x & z) | (y & z); });
+    steps(0xca62c1d6, [](u32 x, u32 y, u32 z) { return x ^ y ^ z; });
     state_ = {state_[0] + a, state_[1] + b, state_[2] + c, state_[3] + d, state_[4] + e};
     fill_ = 0;
   }

@@ -32,11 +32,12 @@ namespace detail {
 
 /// recv and sendmsg without blocking, whatever O_NONBLOCK says, and without SIGPIPE.
 template <class Count> std::size_t transferred(Count n, bool end, std::error_code& ec) noexcept {
+  if (ec) ec.clear();  // which asks another library for its category
   if (end) ec = asio::error::eof;
-  else if (n >= 0) ec.clear();
+  else if (n >= 0) return static_cast<std::size_t>(n);
   else if (errno == EAGAIN || errno == EWOULDBLOCK) ec = asio::error::would_block;
   else ec.assign(errno, std::system_category());
-  return n > 0 ? static_cast<std::size_t>(n) : 0;
+  return 0;
 }
 
 inline std::size_t receive_some(int descriptor, std::span<char> into, std::error_code& ec) noexcept {
@@ -53,14 +54,19 @@ inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer>
 #else
   constexpr int flags = MSG_DONTWAIT;  // Asio sets SO_NOSIGPIPE where there is no flag
 #endif
+  if (from.size() == 1) {
+    for (;;) {
+      const auto n = ::send(descriptor, from.front().data(), from.front().size(), flags);
+      if (n >= 0 || errno != EINTR) return transferred(n, false, ec);
+    }
+  }
   iovec vector[16];
   msghdr message{};
   message.msg_iov = vector;
   for (const auto& buffer : from.first(from.size() < 16 ? from.size() : 16))
     vector[message.msg_iovlen++] = {const_cast<void*>(buffer.data()), buffer.size()};
   for (;;) {
-    const auto n = message.msg_iovlen == 1 ? ::send(descriptor, vector[0].iov_base, vector[0].iov_len, flags)
-                                           : ::sendmsg(descriptor, &message, flags);
+    const auto n = ::sendmsg(descriptor, &message, flags);
     if (n >= 0 || errno != EINTR) return transferred(n, false, ec);
   }
 }

@@ -112,7 +112,7 @@ class WSPROXY_EXPORT exchange_machine {
   pick_state picks_{};
   lease lease_{};
   request_head sent_{};
-  head_parser response_parser_;
+  std::optional<head_parser> response_parser_;  // of the present attempt
   response_head response_{};
   body_framing request_body_{};
   body_reader request_reader_{};

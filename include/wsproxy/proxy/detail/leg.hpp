@@ -87,7 +87,7 @@ template <readiness_stream Stream> class leg<Stream> {
     if (ec) return {};
     const auto into = scratch();
     const auto n = traits::try_read(*stream_, into, ec);
-    if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+    forgive(ec);
     return into.first(n);
   }
   /// After a full read there is more, and asking again is cheaper than waiting.
@@ -97,11 +97,7 @@ template <readiness_stream Stream> class leg<Stream> {
   void write(const slices& out, std::error_code& ec) {
     std::size_t done = 0;
     if (unsent_.empty()) {
-      std::array<asio::const_buffer, 12> buffers;
-      std::size_t count = 0;
-      for (const auto& part : out.view()) buffers[count++] = {part.data, part.size};
-      done = traits::try_write(*stream_, {buffers.data(), count}, ec);
-      if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+      done = out.view().size() == 1 ? try_one(out.view().front(), ec) : try_all(out.view(), ec);
       if (ec || done == out.total()) return;
     }
     unsent_.append(out.view(), done);
@@ -114,14 +110,30 @@ template <readiness_stream Stream> class leg<Stream> {
   std::size_t continue_write(std::size_t, std::error_code& ec) {
     if (ec || unsent_.empty()) return 0;
     const auto bytes = unsent_.unsent();
-    const asio::const_buffer buffer(bytes.data(), bytes.size());
-    const auto n = traits::try_write(*stream_, {&buffer, 1}, ec);
-    if (ec == asio::error::would_block || ec == asio::error::try_again) ec.clear();
+    const auto n = try_one({bytes.data(), bytes.size()}, ec);
     unsent_.sent(n);
     return n;
   }
 
  private:
+  static void forgive(std::error_code& ec) {
+    if (ec && (ec == asio::error::would_block || ec == asio::error::try_again)) ec.clear();
+  }
+  std::size_t try_one(const slice& part, std::error_code& ec) {
+    const asio::const_buffer buffer(part.data, part.size);
+    const auto n = traits::try_write(*stream_, {&buffer, 1}, ec);
+    forgive(ec);
+    return n;
+  }
+  std::size_t try_all(std::span<const slice> parts, std::error_code& ec) {
+    std::array<asio::const_buffer, 12> buffers;
+    std::size_t count = 0;
+    for (const auto& part : parts) buffers[count++] = {part.data, part.size};
+    const auto n = traits::try_write(*stream_, {buffers.data(), count}, ec);
+    forgive(ec);
+    return n;
+  }
+
   Stream* stream_ = nullptr;
   backlog unsent_;
 };

@@ -13,13 +13,12 @@
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/cancellation_type.hpp>
-#include <asio/dispatch.hpp>
 #include <asio/execution/outstanding_work.hpp>
 #include <asio/executor_work_guard.hpp>
-#include <asio/post.hpp>
 #include <asio/prefer.hpp>
 #include <asio/system_executor.hpp>
 
+#include <wsproxy/proxy/detail/submit.hpp>
 #include <wsproxy/proxy/environment.hpp>
 
 namespace wsproxy::detail {
@@ -89,8 +88,8 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     const auto executor = op->executor_;
     auto start = op->template bind<Start>();
     op.reset();
-    asio::dispatch(executor,
-                   [start = std::move(start), ... args = std::move(args)]() mutable { start(args...); });
+    dispatch_on(executor,
+                [start = std::move(start), ... args = std::move(args)]() mutable { start(args...); });
   }
 
   /// One event, and the delivery if it was the last.
@@ -110,9 +109,8 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     if (auto self = this->weak_from_this().lock()) {
       ticking_.fetch_add(1, std::memory_order_relaxed);
       // Not bound<>: the handler's allocator need not be fit for this thread.
-      asio::post(executor_, [self = std::move(self)]() mutable {
-        enter(std::move(self), [](Derived& op) { op.tick(); });
-      });
+      post_on(executor_,
+              [self = std::move(self)]() mutable { enter(std::move(self), [](Derived& op) { op.tick(); }); });
     }
   }
 
@@ -158,7 +156,7 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     if (!self->inside_) return enter(std::move(self), [type](Derived& op) { op.on_cancel(type); });
     // A callback of the host's cancels what is calling it: once that has returned.
     auto again = self->template bind<&operation::cancel_again>();
-    asio::post(self->executor_, [again = std::move(again), type]() mutable { again(type); });
+    post_on(self->executor_, [again = std::move(again), type]() mutable { again(type); });
   }
   void cancel_again(asio::cancellation_type type) {
     if (!finishing_) static_cast<Derived*>(this)->on_cancel(type);
@@ -174,7 +172,7 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     const auto here = self->executor_;  // until it is posted, the context has work
     const auto executor = asio::get_associated_executor(handler, here);
     self.reset();
-    asio::post(executor, delivery<Handler, decltype(result)>{std::move(handler), std::move(result)});
+    post_on(executor, delivery<Handler, decltype(result)>{std::move(handler), std::move(result)});
   }
 
   void tick() {

@@ -13,7 +13,8 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>
-#include <asio/post.hpp>
+
+#include <wsproxy/proxy/detail/submit.hpp>
 
 namespace wsproxy::detail {
 
@@ -107,9 +108,9 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
     asio::get_associated_cancellation_slot(handler_).clear();
     auto stream = error ? Connector::closed(executor_) : connector_.take();
     const auto executor = asio::get_associated_executor(handler_, executor_);
-    asio::post(executor,
-               [handler = std::move(handler_), error, connected = std::move(stream),
-                work = std::move(work_)]() mutable { std::move(handler)(error, std::move(connected)); });
+    detail::post_on(executor,
+                    [handler = std::move(handler_), error, connected = std::move(stream),
+                     work = std::move(work_)]() mutable { std::move(handler)(error, std::move(connected)); });
   }
 
   asio::any_io_executor executor_;

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include <wsproxy/export.hpp>
+#include <wsproxy/proxy/detail/submit.hpp>
 #include <wsproxy/proxy/dial.hpp>
 
 namespace wsproxy {
@@ -28,8 +29,7 @@ class edge_connector {
     } catch (const std::system_error& full) {
       error = full.code();
     }
-    if (error)
-      return asio::post(executor_, [handler = std::move(handler), error]() mutable { handler(error); });
+    if (error) return post_on(executor_, [handler = std::move(handler), error]() mutable { handler(error); });
     socket_->async_wait_write([handler = std::move(handler), descriptor](std::error_code ec) mutable {
       handler(ec ? ec : finish_connect(descriptor));
     });

@@ -68,6 +68,9 @@ class WSPROXY_EXPORT pump {
   /// True once after an echo of the last payload expected was dropped.
   bool take_pong() noexcept { return std::exchange(pong_taken_, false); }
 
+  /// Something has come up that a tunnel must look at: a ping put in, an echo, a Close, a fault.
+  bool has_news() const noexcept { return ping_sent_ || pong_taken_ || close_seen_ || fault_ != errc{}; }
+
   /// The source's frames are followed: not opaque, and no fault.
   bool tracked() const noexcept { return tracked_; }
   bool close_seen() const noexcept { return close_seen_; }  ///< the source's own, whole

@@ -43,7 +43,9 @@ class WSPROXY_EXPORT tunnel_machine {
     if (p.beat != pulse::none) silence_broken(from);
     const bool tracked = p.in.tracked();
     const auto taken = p.in.feed(in, policy_->limits, out);
-    if (tracked) after_frames(from, now);
+    // Most frames change nothing, and nobody takes leave.
+    if (tracked && (p.in.has_news() || peers_[0].bye != farewell::none || peers_[1].bye != farewell::none))
+      after_frames(from, now);
     return taken;
   }
   /// That side sent FIN. `out` is bound for the other side.

@@ -1,5 +1,4 @@
 // What an any_io_executor holds. Older Asio (1.22 is one) has a target() that does not look at the type.
-// Private.
 #pragma once
 
 #include <typeinfo>
