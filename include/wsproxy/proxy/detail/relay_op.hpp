@@ -21,6 +21,7 @@
 #include <wsproxy/proxy/detail/leg.hpp>
 #include <wsproxy/proxy/detail/operation.hpp>
 #include <wsproxy/proxy/detail/session_record.hpp>
+#include <wsproxy/proxy/detail/tunnel_report.hpp>
 #include <wsproxy/proxy/dial.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/websocket/detail/tunnel_machine.hpp>
@@ -152,9 +153,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   void abort_session() override {
     command([this] { tunnel_->abort(errc::cancelled); });
   }
-  session_stats numbers() const noexcept override {
-    return {numbers_from(side::downstream), numbers_from(side::upstream)};
-  }
+  session_stats numbers() const noexcept override { return numbers_of(*tunnel_); }
   auto take_result() {
     if constexpr (has_down) return make_result();
     else return make_verdict();
@@ -464,12 +463,6 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   template <side S> void tell_initial_backlog() {
     if (!leg_of<S>().idle()) tunnel_->on_backlog(S, leg_of<S>().waiting(), this->now());
   }
-  session_flow numbers_from(side s) const noexcept {
-    const auto& from = tunnel_->from(s);
-    const side to = opposite(s);
-    return {from.bytes(),        from.frames_seen(),        from.messages(),       tunnel_->heard(s),
-            tunnel_->parked(to), tunnel_->parked_since(to), tunnel_->round_trip(s)};
-  }
   static session_start session_of(exchange& what) {
     return {std::move(what.client), std::move(what.sessions), std::move(what.on_established)};
   }
@@ -497,7 +490,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
   void wind_up() {
     if (!this->finish()) return;
     if (record_) record_->detach(tunnel_->end().cause == end_cause::drained && !tunnel_->end().cut);
-    if (tunnel_ && upstream_broke_off()) lease_.died(this->now());
+    if (tunnel_ && upstream_broke_off(*tunnel_)) lease_.died(this->now());
     if (exchange_ && exchange_->dialing && !exchange_->stopping) {
       exchange_->stopping = true;
       exchange_->stop_dial.emit(asio::cancellation_type::terminal);
@@ -520,37 +513,14 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
       return result;
     }
     forward_result result;
-    const auto& end = tunnel_->end();
-    result.error = end.error;
-    result.at = stage::tunnel;
-    result.who = end.who;
-    result.cause = end.cause;
-    result.status = 101;
-    result.committed = true;
+    report_end(*tunnel_, result);
     result.attempts = attempts_;
     result.backend = lease_.backend();
-    result.from_client = flow_of(side::downstream);
-    result.from_upstream = flow_of(side::upstream);
-    result.round_trip = tunnel_->round_trip(side::downstream);
     result.begun = began_;
     result.established = established_;
     result.ended = this->now();
     if (how_->watch && record_) how_->watch->closed(session_handle(record_), result);
     return result;
-  }
-  // It may have had its reasons for a Close of another code, and where frames are not tracked for any end.
-  bool upstream_broke_off() const noexcept {
-    const auto& end = tunnel_->end();
-    if (end.who != side::upstream) return false;
-    const auto& from = tunnel_->from(side::upstream);
-    const auto code = from.close_code();
-    const bool broken = (code == 0 && from.tracked()) || (code >= 1011 && code <= 1014);
-    return end.cause == end_cause::reset || end.cause == end_cause::timeout ||
-           (end.cause == end_cause::closed && broken);
-  }
-  flow flow_of(side s) const noexcept {
-    const auto& from = tunnel_->from(s);
-    return {from.bytes(), from.frames_seen(), from.messages(), from.close_code()};
   }
   handshake_result<Up> make_verdict() {
     auto& machine = exchange_->machine;
