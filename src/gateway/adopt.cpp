@@ -229,8 +229,8 @@ class connection final : public job {
   }
 
   std::string answer_to(const forward_result& result) const {
-    fields extra{{"Content-Type", "text/plain; charset=utf-8"}};
-    if (result.error == errc::bad_websocket_version) extra.add("Sec-WebSocket-Version", "13");
+    auto extra = refusal_fields(result.error);
+    extra.add("Content-Type", "text/plain; charset=utf-8");
     auto body = std::to_string(result.status) + " " + std::string(reason_phrase(result.status)) + "\n";
     if (result.error.category() == category()) body += result.error.message() + "\n";
     auto answer = make_response(result.status, body, extra, true);
@@ -327,7 +327,8 @@ void adoption::abort() const {
 ready_tunnel::ready_tunnel(std::unique_ptr<detail::ready_state> state) noexcept : state_(std::move(state)) {}
 ready_tunnel::ready_tunnel(ready_tunnel&&) noexcept = default;
 ready_tunnel& ready_tunnel::operator=(ready_tunnel&& other) noexcept {
-  std::swap(state_, other.state_);
+  ready_tunnel taken(std::move(other));
+  std::swap(state_, taken.state_);
   return *this;
 }
 ready_tunnel::~ready_tunnel() {

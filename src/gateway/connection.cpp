@@ -11,10 +11,12 @@
 #include <asio/cancellation_signal.hpp>
 
 #include <wsproxy/http/body.hpp>
-#include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/read_head.hpp>
 #include <wsproxy/websocket/upgrade.hpp>
+#ifdef __linux__
+#include <wsproxy/proxy/edge_socket.hpp>
+#endif
 
 namespace wsproxy::detail {
 
@@ -27,9 +29,8 @@ using backend_dialer = socket_dialer;
 #endif
 
 respond plain_answer(int status, const std::error_code& why) {
-  respond answer{.status = status};
+  respond answer{.status = status, .extra = refusal_fields(why)};
   answer.extra.add("Content-Type", "text/plain; charset=utf-8");
-  if (why == errc::bad_websocket_version) answer.extra.add("Sec-WebSocket-Version", "13");
   answer.body = std::to_string(status) + " " + std::string(reason_phrase(status)) + "\n";
   if (why) answer.body += why.message() + "\n";
   return answer;
@@ -226,9 +227,10 @@ class client_connection : public std::enable_shared_from_this<client_connection>
     send(std::move(own), nullptr);
   }
 
-  // An answer of the gateway's own; the request's body is not wanted.
+  // An answer of the gateway's own; the request's body is not wanted. What came behind a handshake was meant
+  // for a tunnel, and is no request (RFC 9931).
   void answer(respond own) {
-    body_read_ = skip_body();
+    body_read_ = skip_body() && (early_.empty() || detect_upgrade(*head_).kind == request_kind::plain);
     send(std::move(own), nullptr);
   }
 
@@ -268,6 +270,7 @@ class client_connection : public std::enable_shared_from_this<client_connection>
     std::string bytes = bytes_of(own, closes);
     if (head_->method == "HEAD") bytes.resize(bytes.find("\r\n\r\n") + 4);
     log(own.status, head_->method == "HEAD" ? 0 : own.body.size(), result);
+    if (host_->stopped) return close();  // by who was told
     const auto& t = times_of(own.how);
     keep_alive_ = t.keep_alive;
     async_send(socket_, std::move(bytes), {.send_stall = t.send_stall, .close = closes, .linger = t.linger},

@@ -5,13 +5,15 @@
 #include <algorithm>
 #include <deque>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 #include <vector>
 
 #include <asio/dispatch.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
+
+#include <wsproxy/proxy/environment.hpp>
 
 #include "connection.hpp"
 #include "listener.hpp"
@@ -23,14 +25,17 @@ namespace {
 using client_socket = detail::gateway_socket;
 using endpoint = asio::generic::stream_protocol::endpoint;
 constexpr auto accept_pause = std::chrono::milliseconds(500);
-constexpr int accepts_per_turn = 32;
+constexpr int accepts_per_turn = 512;
 
 }  // namespace
 
 class gateway::state final : public detail::connection_host, public std::enable_shared_from_this<state> {
  public:
   state(asio::any_io_executor on, selector choose, gateway_options with)
-      : connection_host(std::move(choose), std::move(with)), executor(std::move(on)) {}
+      : connection_host(std::move(choose), std::move(with)),
+        executor(std::move(on)),
+        pause_(*this, &state::resume),
+        deadline_(*this, &state::stop) {}
 
   std::string listen(std::string_view at, const listen_options& how) {
     return begin(detail::open_listener(executor, at, how.backlog, how.reuse_port, how.ipv6_only));
@@ -45,6 +50,39 @@ class gateway::state final : public detail::connection_host, public std::enable_
   std::atomic<std::uint64_t> accepted{0};
 
  private:
+  /// A moment at which something is done. It needs no descriptor, which are what is lacking when accepting
+  /// pauses.
+  class alarm final : timer {
+   public:
+    alarm(state& of, void (state::*then)()) : of_(of), world_(environment_of(of.executor)), then_(then) {}
+    ~alarm() { world_.disarm(*this); }
+    time_point at() const noexcept { return at_; }
+    void set_after(duration wait) {
+      at_ = world_.now() + wait;
+      world_.arm(*this, at_);
+    }
+    void clear() noexcept {
+      at_ = time_point::max();
+      world_.disarm(*this);
+    }
+    time_point now() const noexcept { return world_.now(); }
+
+   private:
+    void expired() override {  // with a lock held, perhaps on another thread
+      if (auto self = of_.weak_from_this().lock())
+        asio::post(of_.executor, [this, self = std::move(self)] {
+          if (at_ > world_.now()) return;  // it was cleared or moved meanwhile
+          at_ = time_point::max();
+          ((*self).*then_)();
+        });
+    }
+
+    state& of_;
+    environment& world_;
+    void (state::*const then_)();
+    time_point at_ = time_point::max();
+  };
+
   std::string begin(detail::listener opened);
   void accept_when_ready(detail::listener& from, std::size_t index);
   void accept_some(detail::listener& from, std::size_t index);
@@ -58,8 +96,7 @@ class gateway::state final : public detail::connection_host, public std::enable_
   std::deque<detail::listener> listeners_;  // a reference to one stays valid
   std::vector<bool> waiting_;               // by listener: a wait for connections is pending
   std::vector<std::function<void()>> drained_;
-  std::optional<asio::steady_timer> pause_;  // once it was needed
-  std::shared_ptr<asio::steady_timer> deadline_;
+  alarm pause_, deadline_;
   bool paused_ = false;
   bool warned_ = false;
 };
@@ -67,6 +104,7 @@ class gateway::state final : public detail::connection_host, public std::enable_
 // ---- Accepting.
 
 std::string gateway::state::begin(detail::listener opened) {
+  if (draining) throw std::logic_error("wsproxy::gateway: it is ending, and listens nowhere any more");
   listeners_.push_back(std::move(opened));
   waiting_.push_back(false);
   const std::size_t index = listeners_.size() - 1;
@@ -128,17 +166,12 @@ void gateway::state::take(detail::listener& from, std::size_t index, int descrip
 void gateway::state::pause(std::string why) {
   if (!std::exchange(warned_, true) && options.on_warning) options.on_warning("accepting is paused: " + why);
   paused_ = true;
-  if (!pause_) pause_.emplace(executor);
-  pause_->expires_after(accept_pause);
-  pause_->async_wait([weak = weak_from_this()](std::error_code error) {
-    auto self = weak.lock();
-    if (self && !error) self->resume();
-  });
+  pause_.set_after(accept_pause);
 }
 
 void gateway::state::resume() {
   if (!std::exchange(paused_, false)) return;
-  pause_->cancel();
+  pause_.clear();
   for (std::size_t i = 0; i != listeners_.size(); ++i) accept_when_ready(listeners_[i], i);
 }
 
@@ -155,23 +188,14 @@ void gateway::state::close_listeners() {
     stream_traits<client_socket>::close(each.socket);
     if (!each.unlink.empty()) ::unlink(std::exchange(each.unlink, {}).c_str());
   }
-  if (pause_) pause_->cancel();
+  pause_.clear();
 }
 
 void gateway::state::drain(drain_options how, std::function<void()> done) {
   if (done) drained_.push_back(std::move(done));
   how.deadline = std::min(how.deadline, longest_time);
-  if (how.deadline > duration::zero()) {
-    const auto at = std::chrono::steady_clock::now() + how.deadline;
-    if (!deadline_ || at < deadline_->expiry()) {
-      if (deadline_) deadline_->cancel();
-      deadline_ = std::make_shared<asio::steady_timer>(executor, at);
-      deadline_->async_wait([weak = weak_from_this(), keep = deadline_](std::error_code error) {
-        auto self = weak.lock();
-        if (self && !error) self->stop();
-      });
-    }
-  }
+  if (how.deadline > duration::zero() && deadline_.now() + how.deadline < deadline_.at())
+    deadline_.set_after(how.deadline);
   if (!std::exchange(draining, true)) {
     drain_how = std::move(how);
     close_listeners();
@@ -213,7 +237,7 @@ void gateway::state::stop() {
 
 void gateway::state::check_done() {
   if (!draining || connections.size() != 0) return;
-  if (deadline_) deadline_->cancel();
+  deadline_.clear();
   for (auto& done : std::exchange(drained_, {})) asio::post(executor, std::move(done));
 }
 
@@ -221,9 +245,14 @@ void gateway::state::check_done() {
 
 gateway::gateway(asio::any_io_executor executor, selector select, gateway_options options) {
   validate(options.timeouts);
-  state_ = std::make_shared<state>(std::move(executor), std::move(select), std::move(options));
-  owner_ = std::shared_ptr<void>(
-      state_.get(), [state = state_](void*) { asio::dispatch(state->executor, [state] { state->stop(); }); });
+  auto made = std::make_shared<state>(std::move(executor), std::move(select), std::move(options));
+  auto* const it = made.get();
+  // The last handle's end closes everything; what is left of it ends on the executor's thread, whose sockets
+  // it holds.
+  state_ = std::shared_ptr<state>(it, [made = std::move(made)](state*) mutable {
+    const auto on = made->executor;
+    asio::dispatch(on, [made = std::move(made)] { made->stop(); });
+  });
 }
 
 gateway::~gateway() = default;

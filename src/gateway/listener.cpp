@@ -102,6 +102,15 @@ gateway_socket make_socket(const asio::any_io_executor& executor, const generic&
 
 namespace {
 
+gateway_socket make_listening(const asio::any_io_executor& executor, const generic& protocol,
+                              int descriptor) {
+  auto made = make_socket(executor, protocol, descriptor);
+#ifdef __linux__
+  made.hurry();
+#endif
+  return made;
+}
+
 /// A descriptor until it is somebody's.
 class owned {
  public:
@@ -150,7 +159,7 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
   std::error_code error;
   const auto bound = bound_to(socket.number, error);
   if (error) fail(text, error);
-  listener opened{make_socket(executor, bound.protocol(), socket.number), bound, fixed_text(bound)};
+  listener opened{make_listening(executor, bound.protocol(), socket.number), bound, fixed_text(bound)};
   socket.number = -1;
   if (is_unix) opened.unlink = at.host;
   return opened;
@@ -164,7 +173,7 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0)
     throw std::system_error(errno, std::system_category(), "descriptor " + std::to_string(descriptor));
-  return {make_socket(executor, at.protocol(), descriptor), at, fixed_text(at)};
+  return {make_listening(executor, at.protocol(), descriptor), at, fixed_text(at)};
 }
 
 std::shared_ptr<const address_text> local_text(const listener& from, int descriptor) {

@@ -140,7 +140,7 @@ edge_context::edge_context() : queue_(std::make_unique<detail::edge_queue>()) {
   q.sockets = &asio::make_service<detail::edge_loops>(*this).one_for_all();
   q.sockets->drive(q.bell);
   q.time = &asio::make_service<detail::edge_environment>(*this);
-  q.time->on_earlier = [this] {
+  q.time->on_change = [this] {
     if (!running_here()) queue_->ring();
   };
 }
@@ -161,7 +161,7 @@ void edge_context::run() {
     q.call_all();
     const auto next = q.time->fire();
     if (q.stopped) return;
-    if (q.here.empty() && !q.rung && q.work == 0 && q.sockets->waiting() == 0) return;
+    if (q.here.empty() && !q.rung && q.work == 0 && q.sockets->waiting() == 0 && q.time->idle()) return;
     q.sockets->turn(q.here.empty() && !q.rung ? timeout_of(next) : 0);
   }
 }

@@ -21,26 +21,30 @@ class edge_environment final : public asio::execution_context::service, public e
 
   explicit edge_environment(asio::execution_context& context) : service(context) {}
 
-  /// Called when next() has moved forward, with the lock held, on any thread. Set once, at first.
-  std::function<void()> on_earlier = [] {};
+  /// Called when it is to fire earlier, or is idle, with the lock held, on any thread. Set once, at first.
+  std::function<void()> on_change = [] {};
 
   time_point now() noexcept override { return std::chrono::steady_clock::now(); }
   void arm(timer& t, time_point at) override {
     const std::lock_guard lock(mutex_);
     queue_.arm(t, at);
+    armed_ = queue_.size();
     if (at >= next_.load(std::memory_order_relaxed)) return;
     next_ = at;
-    on_earlier();
+    on_change();
   }
   void disarm(timer& t) noexcept override {
     const std::lock_guard lock(mutex_);
     queue_.disarm(t);
+    if ((armed_ = queue_.size()) == 0) on_change();
   }
   std::uint64_t random() override {
     const std::lock_guard lock(mutex_);
     return entropy_.next();
   }
 
+  /// Nothing is armed.
+  bool idle() const noexcept { return armed_ == 0; }
   /// Calls what is due. Returns how long until it may be worth calling again; duration::max() for never.
   duration fire() {
     if (next_.load(std::memory_order_relaxed) == time_point::max()) return duration::max();
@@ -49,6 +53,7 @@ class edge_environment final : public asio::execution_context::service, public e
       const std::lock_guard lock(mutex_);
       while (timer* due = queue_.take_due(present)) due->expired();
       next_ = queue_.earliest();
+      armed_ = queue_.size();
     }
     const auto next = next_.load(std::memory_order_relaxed);
     return next == time_point::max() ? duration::max() : std::chrono::ceil<duration>(next - present);
@@ -63,6 +68,7 @@ class edge_environment final : public asio::execution_context::service, public e
   std::mutex mutex_;
   timer_queue queue_;
   std::atomic<time_point> next_{time_point::max()};
+  std::atomic<std::size_t> armed_{0};
   entropy entropy_;
 };
 

@@ -3,6 +3,7 @@
 // of its own, has its own. Private.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -51,7 +53,8 @@ struct edge_state {
   bool direct;             // its executor is the context's own: a handler may run where the event is taken
   bool readable = false;   // as the last event, read or write has shown
   bool writable = false;
-  bool ended = false;  // FIN, reset or error has been seen: reading will not block again
+  bool urgent = false;  // it is heard between any two lots of events
+  bool ended = false;   // FIN, reset or error has been seen: reading will not block again
   waiter reader, writer;
   edge_state* next = nullptr;
   edge_state* previous = nullptr;
@@ -91,6 +94,9 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
   }
 
   /// Every state is known from its beginning to its end, open or not.
+  void hurry(edge_state& s) {
+    if (!std::exchange(s.urgent, true)) urgent_.push_back(&s);
+  }
   void know(edge_state& s) noexcept {
     s.next = first_;
     if (first_ != nullptr) first_->previous = &s;
@@ -100,13 +106,15 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     (s.previous != nullptr ? s.previous->next : first_) = s.next;
     if (s.next != nullptr) s.next->previous = s.previous;
     s.next = s.previous = nullptr;
+    if (s.urgent) std::erase(urgent_, &s);
   }
 
   void add(edge_state& s) {
+    if (s.descriptor < 0) throw std::system_error(EBADF, std::system_category(), "edge_socket");
     const auto number = static_cast<std::size_t>(s.descriptor);
     if (number >= open_.size()) open_.resize(number + 1);
     s.turn = ++turns_;
-    add(s.descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, std::uint64_t{s.turn} << 32 | number);
+    add(s.descriptor, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, name_of(s));
     open_[number] = &s;
   }
   /// It is going to be closed: the kernel takes it out of the set, at the latest when all copies of it are
@@ -203,8 +211,22 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     dispatching_ = true;
     for (int i = 0; i < count; ++i)
       tell(events[static_cast<std::size_t>(i)].data.u64, events[static_cast<std::size_t>(i)].events);
+    if (count == most_events) tell_urgent();
     dispatching_ = false;
     return count;
+  }
+
+  // The kernel tells of events in their order, and many may be before one that cannot wait.
+  void tell_urgent() {
+    std::vector<std::uint64_t> ready;
+    for (const auto* s : urgent_) {
+      pollfd at{s->descriptor, POLLIN, 0};
+      if (s->reader && ::poll(&at, 1, 0) > 0) ready.push_back(name_of(*s));
+    }
+    for (const auto name : ready) tell(name, EPOLLIN);
+  }
+  static std::uint64_t name_of(const edge_state& s) noexcept {
+    return std::uint64_t{s.turn} << 32 | static_cast<std::uint32_t>(s.descriptor);
   }
 
   void tell(std::uint64_t name, std::uint32_t events) {
@@ -228,7 +250,8 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     if (s.direct) try {
         return which({});
       } catch (...) {  // out of the context's run(), as from any handler; the other events go on
-        return post_on(*s.executor, [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
+        // The socket may have gone with its handler; any executor of this context will do.
+        return post_on(*shared_, [thrown = std::current_exception()] { std::rethrow_exception(thrown); });
       }
     post_on(*s.executor, [handler = std::move(which)]() mutable { handler({}); });
   }
@@ -238,6 +261,7 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
   std::shared_ptr<const asio::any_io_executor> shared_;    // the last socket's
   edge_state* first_ = nullptr;
   std::vector<edge_state*> open_;  // by descriptor
+  std::vector<edge_state*> urgent_;
   std::uint32_t turns_ = 0;
   int waiting_ = 0;
   bool watching_ = false;
@@ -270,19 +294,21 @@ class edge_loops final : public asio::execution_context::service {
   }
 
  private:
+  // The sockets of a strand mostly come one after the other. One that comes much later gets a loop of its
+  // own, which is on the same strand and does no harm: looking for it among thousands would.
   std::shared_ptr<edge_loop> loop_of(const asio::any_io_executor& executor) {
     if (own_ && own_->serves(executor)) return own_;
-    std::shared_ptr<edge_loop> found;
-    std::erase_if(others_, [&](const std::weak_ptr<edge_loop>& each) {
-      auto alive = each.lock();
-      if (alive && alive->serves(executor)) found = alive;
-      return !alive;
-    });
-    if (found) return found;
-    found = std::make_shared<edge_loop>();
-    if (is_contexts_own(executor)) return own_ = found;
-    others_.push_back(found);
-    return found;
+    const auto last = others_.size() - std::min(others_.size(), looked_at);
+    for (auto at = others_.size(); at != last; --at)
+      if (auto alive = others_[at - 1].lock(); alive && alive->serves(executor)) return alive;
+    auto made = std::make_shared<edge_loop>();
+    if (is_contexts_own(executor)) return own_ = made;
+    if (others_.size() >= cleared_at_) {
+      std::erase_if(others_, [](const std::weak_ptr<edge_loop>& each) { return each.expired(); });
+      cleared_at_ = 2 * others_.size() + looked_at;
+    }
+    others_.push_back(made);
+    return made;
   }
   void shutdown() noexcept override {
     if (only_) only_->shut_down();
@@ -291,10 +317,13 @@ class edge_loops final : public asio::execution_context::service {
       if (const auto alive = each.lock()) alive->shut_down();
   }
 
+  static constexpr std::size_t looked_at = 16;
+
   std::mutex mutex_;
   std::shared_ptr<edge_loop> only_;               // of an edge_context
   std::shared_ptr<edge_loop> own_;                // of the context's own executor
-  std::vector<std::weak_ptr<edge_loop>> others_;  // of strands, while they have sockets
+  std::vector<std::weak_ptr<edge_loop>> others_;  // of strands; they are there while they have sockets
+  std::size_t cleared_at_ = looked_at;            // so many of them, and those that are gone are forgotten
 };
 
 }  // namespace wsproxy::detail

@@ -143,6 +143,8 @@ std::size_t edge_socket::try_write(std::span<const asio::const_buffer> from, std
   return n;
 }
 
+void edge_socket::hurry() { state_->loop->hurry(*state_); }
+
 void edge_socket::exhausted() noexcept {
   if (!state_->ended) state_->readable = false;
 }

@@ -174,6 +174,7 @@ void exchange_machine::send_request(time_point) {
     request_rewrite rewrite;
     if (what_.how->rewrite_request) what_.how->rewrite_request(what_, *lease_.backend(), rewrite);
     sent_ = make_upstream_request(what_.head, kind_, request_body_, rewrite);
+    set_ = std::move(rewrite.set);
     serialize(sent_, up_out_);
   });
   if (!made) return up_out_.clear();
@@ -220,7 +221,8 @@ fields exchange_machine::trailers_for_upstream() const {
   fields trailers = request_reader_.trailers();
   trailers.erase_if([&](const field& line) {
     const auto usual = [](char c) { return characters::is_usual(c, false); };
-    return sent_.fields.find(line.name) || !std::all_of(line.name.begin(), line.name.end(), usual);
+    return sent_.fields.find(line.name) || set_.find(line.name) ||
+           !std::all_of(line.name.begin(), line.name.end(), usual);
   });
   return trailers;
 }

@@ -50,15 +50,20 @@ upgrade_verdict detect_upgrade(const request_head& head, const upgrade_policy& p
   return {request_kind::websocket};
 }
 
-std::string make_refusal(const std::error_code& error) {
-  const int status = status_for(error);
-  if (status == 0) return {};
+fields refusal_fields(const std::error_code& error) {
   fields extra;
   if (error == errc::bad_websocket_version) extra.add("Sec-WebSocket-Version", "13");
-  if (status == 426) {  // names the protocol to upgrade to (RFC 9110 section 15.5.22)
+  if (status_for(error) == 426) {
     extra.add("Upgrade", "websocket");
     extra.add("Connection", "upgrade");
   }
+  return extra;
+}
+
+std::string make_refusal(const std::error_code& error) {
+  const int status = status_for(error);
+  if (status == 0) return {};
+  auto extra = refusal_fields(error);
   extra.add("Content-Type", "text/plain");
   return make_response(status, error.message() + '\n', extra, true);
 }

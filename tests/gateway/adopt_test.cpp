@@ -390,6 +390,16 @@ TEST_CASE("adopt: a handshake that is declined gives the answer's head; one that
   CHECK_FALSE(found.result.committed);
 }
 
+TEST_CASE("adopt: a ready tunnel that another takes the place of closes its connection") {
+  host h;
+  peer first_backend(-1), second_backend(-1);
+  auto first = shake(h, switching(), first_backend);
+  auto second = shake(h, switching(), second_backend);
+  *first.accepted = std::move(*second.accepted);
+  CHECK(first_backend.end() == ending::fin);
+  CHECK(eventually([&] { return h.to.backends()[0]->active() == 1; }));
+}
+
 TEST_CASE(
     "adopt: a ready tunnel that nobody wants closes its connection, on any thread, before or after the "
     "pool's end") {

@@ -11,6 +11,10 @@
 
 #include <stdexcept>
 
+#include <asio/executor_work_guard.hpp>
+
+#include <wsproxy/proxy/edge_context.hpp>
+
 #include "tests/support/gateway.hpp"
 
 using namespace test;
@@ -831,6 +835,95 @@ TEST_CASE("the last copy of a gateway ends it") {
   second.reset();
   CHECK(client.read_all().empty());
   loop.finish();
+}
+
+// Else its sockets would be taken from under the thread that serves others of that context.
+TEST_CASE("what is left of a gateway ends on its executor's thread, wherever the last copy goes") {
+  wsproxy::edge_context context;
+  auto work = asio::make_work_guard(context);
+  std::thread runner([&] { context.run(); });
+  const auto own = runner.get_id();
+  mailbox<std::thread::id> ended;
+  for (int i = 0; i != 200; ++i) {
+    std::shared_ptr<int> held(new int, [&](int* it) {
+      delete it;
+      ended.put(std::this_thread::get_id());
+    });
+    const wsproxy::gateway gone(context.get_executor(), [held = std::move(held)](const inbound&) -> decision {
+      return wsproxy::hang_up{};
+    });
+  }
+  int elsewhere = 0;
+  for (int i = 0; i != 200; ++i) elsewhere += ended.take() != own;
+  CHECK(elsewhere == 0);
+  work.reset();
+  runner.join();
+}
+
+TEST_CASE("accepting pauses without a descriptor or a thread more, for there may be none") {
+  wsproxy::edge_context context;
+  mailbox<std::string> warnings;
+  wsproxy::gateway server(
+      context.get_executor(), echo_target,
+      {.max_connections = 1, .on_warning = [&](std::string_view text) { warnings.put(std::string(text)); }});
+  const auto at = server.listen("127.0.0.1:0");
+  const auto port = static_cast<std::uint16_t>(std::stoul(at.substr(at.rfind(':') + 1)));
+  std::thread runner([&] { context.run(); });
+  {
+    auto first = peer::connect(port);
+    first.send(get("/in"));
+    CHECK(read_message(first).body == "/in");
+    auto second = peer::connect(port);
+    const auto before = open_descriptors();
+    second.send(get("/waits"));
+    CHECK_THAT(warnings.take(), ContainsSubstring("accepting is paused"));
+    CHECK(open_descriptors() == before);
+    first.close();
+    CHECK(read_message(second).body == "/waits");
+  }
+  server.stop();
+  runner.join();
+}
+
+TEST_CASE("a gateway that is ending listens nowhere any more, and says so") {
+  asio::io_context context(1);
+  wsproxy::gateway server(context.get_executor(), echo_target);
+  server.listen("127.0.0.1:0");
+  GENERATE(true, false) ? server.stop() : server.drain({});
+  context.run();
+  CHECK_THROWS_MATCHES(server.listen("127.0.0.1:0"), std::logic_error,
+                       MessageMatches(ContainsSubstring("it is ending")));
+}
+
+TEST_CASE("what follows a handshake that is answered is no request") {
+  proxy p(answering(echo_target));
+  auto client = p.client();
+  client.send(handshake() + get("/smuggled"));
+  CHECK(read_message(client).status() == 200);
+  CHECK(client.read_all().empty());
+}
+
+TEST_CASE("a version that is not spoken is answered 426 with the version and the protocol that are") {
+  proxy p;
+  auto client = p.client();
+  auto request = handshake();
+  request.replace(request.find("Version: 13"), 11, "Version: 8");
+  client.send(request);
+  const auto head = read_head(client);
+  CHECK(status_of(head) == 426);
+  CHECK(field_of(head, "Sec-WebSocket-Version") == "13");
+  CHECK(field_of(head, "Upgrade") == "websocket");
+}
+
+TEST_CASE("a gateway that is stopped by who is told of an answer does not send it") {
+  proxy* self = nullptr;
+  proxy p(
+      answering(echo_target, {.on_request = [&](const inbound&, int, std::uint64_t,
+                                                const wsproxy::forward_result*) { self->server().stop(); }}));
+  self = &p;
+  auto client = p.client();
+  client.send(get("/"));
+  CHECK(client.read_all().empty());
 }
 
 TEST_CASE("a gateway without work lets its context end") {

@@ -154,6 +154,26 @@ TEST_CASE("the environment of an edge_context wakes it, from its own thread and 
   CHECK(moved.rings == 1);
 }
 
+TEST_CASE("an armed timer keeps an edge_context running until it is disarmed") {
+  struct counting final : wsproxy::timer {
+    void expired() override { ++rings; }
+    int rings = 0;
+  } first, never;
+  edge_context context;
+  auto& world = wsproxy::environment_of(context.get_executor());
+  world.arm(first, world.now() + 20ms);
+  context.run();
+  CHECK(first.rings == 1);
+  world.arm(never, world.now() + 1h);
+  std::thread other([&] {
+    std::this_thread::sleep_for(10ms);
+    world.disarm(never);
+  });
+  context.run();
+  other.join();
+  CHECK(never.rings == 0);
+}
+
 TEST_CASE("Asio's own timers work in an edge_context") {
   edge_context context;
   asio::steady_timer timer(context, 1ms);

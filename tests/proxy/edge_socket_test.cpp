@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -217,6 +218,87 @@ TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket out
   context.reset();
   CHECK(held.use_count() == 1);
   CHECK(ends.socket->is_open());
+}
+
+TEMPLATE_TEST_CASE("what a handler throws leaves run(), also where its socket goes with it", "",
+                   asio::io_context, wsproxy::edge_context) {
+  TestType context;
+  pair ends(context.get_executor()), other(context.get_executor());
+  auto socket = std::make_shared<edge_socket>(std::move(*ends.socket));
+  socket->async_wait_read([socket](std::error_code) { throw std::runtime_error("mine"); });
+  socket.reset();
+  bool told = false;
+  other.socket->async_wait_read([&](std::error_code ec) { told = !ec; });
+  ends.send("a");
+  other.send("b");
+  CHECK_THROWS_AS(context.run(), std::runtime_error);
+  context.run();
+  CHECK(told);
+}
+
+TEST_CASE("a descriptor that is none is refused, and the other sockets are still told") {
+  wsproxy::edge_context context;
+  pair ends(context.get_executor());
+  bool told = false;
+  ends.socket->async_wait_read([&](std::error_code ec) { told = !ec; });
+  CHECK_THROWS_AS(edge_socket(context.get_executor(), -1), std::system_error);
+  edge_socket closed(context.get_executor());
+  CHECK(closed.assign(-1) == std::errc::bad_file_descriptor);
+  CHECK_FALSE(closed.is_open());
+  ends.send("a");
+  context.run();
+  CHECK(told);
+}
+
+TEST_CASE("a socket in a hurry is not told behind all that were first") {
+  wsproxy::edge_context context;
+  std::vector<std::unique_ptr<pair>> crowd;
+  std::size_t told = 0, before = 0;
+  const auto wait = [&](edge_socket& s, std::function<void()> then) {
+    s.async_wait_read([&told, then = std::move(then)](std::error_code) {
+      ++told;
+      if (then) then();
+    });
+  };
+  for (int i = 0; i != 600; ++i) {
+    crowd.push_back(std::make_unique<pair>(context.get_executor()));
+    wait(*crowd.back()->socket, {});
+    crowd.back()->send("a");
+  }
+  pair urgent(context.get_executor());
+  urgent.socket->hurry();
+  wait(*urgent.socket, [&] { before = told; });
+  urgent.send("a");
+  context.run();
+  CHECK(told == 601);
+  CHECK(before <= 150);
+}
+
+TEST_CASE("sockets of a hundred strands are told, and the sets of those that are gone are closed") {
+  asio::io_context context;
+  const auto descriptors = [] {
+    std::size_t count = 0;
+    for (int i = 0; i != 4096; ++i) count += ::fcntl(i, F_GETFD) >= 0;
+    return count;
+  };
+  std::size_t told = 0, before = 0;
+  for (int round = 0; round != 2; ++round) {
+    {
+      std::vector<asio::any_io_executor> strands;
+      std::vector<std::unique_ptr<pair>> all;
+      for (int i = 0; i != 100; ++i) strands.push_back(asio::make_strand(context));
+      for (int i = 0; i != 200; ++i) all.push_back(std::make_unique<pair>(strands[std::size_t(i % 100)]));
+      for (auto& each : all) {
+        each->socket->async_wait_read([&](std::error_code ec) { told += !ec; });
+        each->send("a");
+      }
+      context.run();
+      context.restart();
+    }
+    if (round == 0) before = descriptors();
+  }
+  CHECK(told == 400);
+  CHECK(descriptors() == before);
 }
 
 // As io_context does itself in later versions of Asio.

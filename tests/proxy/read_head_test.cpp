@@ -4,6 +4,10 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_adapters.hpp>
 
+#include <asio/local/connect_pair.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/read.hpp>
+
 #include "tests/support/gateway.hpp"
 
 using namespace test;
@@ -131,6 +135,28 @@ TEST_CASE("a head that does not come in time is closed silently") {
   client.send(part);
   CHECK(client.read_all().empty());
   CHECK(clock::now() - begin >= 150ms);
+}
+
+TEST_CASE("a time of for ever does not fire at once") {
+  asio::io_context context(1);
+  asio::local::stream_protocol::socket socket(context), peer(context);
+  asio::local::connect_pair(socket, peer);
+  std::error_code read, sent;
+  wsproxy::async_read_head(socket, {}, {.head = wsproxy::duration::max()},
+                           [&](wsproxy::read_head_result result) { read = result.error; });
+  asio::post(context, [&] { asio::post(context, [&] { peer.close(); }); });
+  context.run();
+  CHECK(read == asio::error::eof);
+  context.restart();
+  asio::local::stream_protocol::socket from(context), to(context);
+  asio::local::connect_pair(from, to);
+  std::string sink(10 << 20, ' ');
+  wsproxy::async_send(from, std::string(10 << 20, 'x'), {.send_stall = wsproxy::duration::max()},
+                      [&](std::error_code error) { sent = error; });
+  asio::async_read(to, asio::buffer(sink), [](std::error_code, std::size_t) {});
+  context.run();
+  CHECK(sent == std::error_code());
+  CHECK(sink.find(' ') == std::string::npos);
 }
 
 TEST_CASE("bytes that trickle in do not renew client_head") {

@@ -170,12 +170,13 @@ TEST_CASE("A request's body goes up as it came, in what was read with the head a
 
 TEST_CASE("A request's trailers say nothing again that its head says") {
   bench b;
-  const auto wire = chunked(
-      "data", 4, "X-Sum: 5\r\nX-Client: forged\r\nX_Client: forged\r\nX.Client: forged\r\nx-own: twice\r\n");
+  const auto wire = chunked("data", 4,
+                            "X-Sum: 5\r\nX-Client: forged\r\nX_Client: forged\r\nX.Client: forged\r\nx-own: "
+                            "twice\r\nX-User: root\r\n");
   b.request =
       "POST /x HTTP/1.1\r\nHost: example.test\r\nX-Own: once\r\nTransfer-Encoding: chunked\r\n\r\n" + wire;
   b.how.rewrite_request = [](const exchange&, const backend&, request_rewrite& out) {
-    out.set = {{"X-Client", "seen"}};
+    out.set = {{"X-Client", "seen"}, {"X-User", ""}};
   };
   std::string seen;
   b.b1().on_accept = answering([&](peer& self, const request_head& head) {

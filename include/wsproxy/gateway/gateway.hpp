@@ -137,8 +137,8 @@ class WSPROXY_EXPORT gateway {
     bool ipv6_only = true;  ///< "[::]:PORT" takes no IPv4
   };
   /// Opens a listener: "HOST:PORT", "[IPV6]:PORT", "unix:PATH"; port 0 lets the system choose. Throws
-  /// std::system_error that names the address. Returns the address it listens on. Before the context runs,
-  /// or on the executor.
+  /// std::system_error that names the address; std::logic_error after drain() or stop(). Returns the address
+  /// it listens on. Before the context runs, or on the executor.
   std::string listen(std::string_view at) { return listen(at, listen_options{}); }
   /// The same, with options.
   std::string listen(std::string_view at, const listen_options& options);
@@ -162,8 +162,7 @@ class WSPROXY_EXPORT gateway {
 
  private:
   class state;
-  std::shared_ptr<state> state_;
-  std::shared_ptr<void> owner_;  // its end is the last copy's
+  std::shared_ptr<state> state_;  // its end is the last copy's
 };
 
 }  // namespace wsproxy

@@ -37,8 +37,12 @@ struct upgrade_verdict {
 /// No I/O, no allocation, any thread.
 WSPROXY_EXPORT upgrade_verdict detect_upgrade(const request_head&, const upgrade_policy& policy = {});
 
+/// The fields that an answer to this error must have: the version we speak where that was wrong (RFC 6455
+/// section 4.4), and in a 426 the protocol to upgrade to (RFC 9110 section 15.5.22).
+WSPROXY_EXPORT fields refusal_fields(const std::error_code&);
+
 /// A complete response for a refusal, ready to be sent: status, a body that names the rule,
-/// `Sec-WebSocket-Version: 13` where the version was wrong, and `Connection: close`.
+/// refusal_fields(), and `Connection: close`.
 WSPROXY_EXPORT std::string make_refusal(const std::error_code&);
 
 }  // namespace wsproxy

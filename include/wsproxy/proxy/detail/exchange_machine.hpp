@@ -112,6 +112,7 @@ class WSPROXY_EXPORT exchange_machine {
   pick_state picks_{};
   lease lease_{};
   request_head sent_{};
+  fields set_{};                                // by rewrite_request, those that it leaves out too
   std::optional<head_parser> response_parser_;  // of the present attempt
   response_head response_{};
   body_framing request_body_{};

@@ -70,7 +70,7 @@ class read_head_op final : public operation<read_head_op<Stream, Handler>, Handl
   }
 
   void arm_for(duration length) {
-    due_ = length > duration::zero() ? this->now() + length : time_point::max();
+    due_ = length > duration::zero() ? this->now() + std::min(length, longest_time) : time_point::max();
     this->arm(due_);
   }
 
@@ -152,7 +152,7 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
   }
 
   void wait_from_now(duration length) {
-    due_ = length > duration::zero() ? this->now() + length : time_point::max();
+    due_ = length > duration::zero() ? this->now() + std::min(length, longest_time) : time_point::max();
     this->arm(due_);
   }
   void end(std::error_code error) {
