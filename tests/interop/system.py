@@ -1,8 +1,9 @@
-"""What the system has to do with the gateway: who reads its logs."""
+"""What the system has to do with the gateway: who reads its logs, and who may connect to its sockets."""
 
 import os
 import select
 import socket
+import stat
 import subprocess
 
 import recording
@@ -110,10 +111,28 @@ def forged_lines(world):
     expect(any(b"foo\\x0A2026-01-01" in line for line in lines), lines)
 
 
+# ---- Sockets
+
+
+def rights_of_a_socket(world):
+    """Whoever may enter the folder may connect, as with nginx."""
+    found = {}
+    for name, start in (("nginx", world.start_nginx_with), ("gateway", world.start_gateway_with)):
+        port = world.reserve_port()
+        path = os.path.join(world.directory, f"rights-{name}.socket")
+        text = f"events {{}}\nhttp {{\nserver {{ listen 127.0.0.1:{port}; listen unix:{path}; return 204; }}\n}}\n"
+        child = start(text, ("127.0.0.1", port))
+        expect(status(port, "/") == 204, "no 204")  # so all its sockets are there
+        found[name] = oct(stat.S_IMODE(os.stat(path).st_mode))
+        child.stop()
+    expect(found["gateway"] == found["nginx"] == oct(0o666), found)
+
+
 TESTS = {
     "standard error without a reader": standard_error,
     "an access log without a reader": access_log,
     "no client forges a line of the error log": forged_lines,
+    "everybody may connect to a Unix socket, as with nginx": rights_of_a_socket,
 }
 
 
