@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "values.hpp"
+
 namespace wsproxy_gateway {
 
 std::string position::to_string() const {
@@ -10,7 +12,9 @@ std::string position::to_string() const {
 }
 
 std::string diagnostic::to_string() const {
-  return at.to_string() + (is == kind::error ? ": error: " : ": warning: ") + text;
+  // Whatever is quoted from the file, it stays one line; what is beyond ASCII can be read.
+  const auto is_text = [](char c) { return is_printable(c) || static_cast<unsigned char>(c) >= 0x80; };
+  return at.to_string() + (is == kind::error ? ": error: " : ": warning: ") + escape_bytes(text, is_text);
 }
 
 void diagnostics::add(diagnostic::kind is, const position& at, std::string text) {

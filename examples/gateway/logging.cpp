@@ -8,21 +8,15 @@
 #include <system_error>
 
 #include "dates.hpp"
+#include "values.hpp"
 
 namespace wsproxy_gateway {
 namespace {
 
 /// A client's text inside quotes cannot end them, nor the line.
 std::string in_quotes(std::string_view text) {
-  static constexpr char digits[] = "0123456789ABCDEF";
   if (text.empty()) return "\"-\"";
-  std::string result = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7F && c != '"' && c != '\\') result += c;
-    else result.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15u]);
-  }
-  return result + "\"";
+  return "\"" + escape_bytes(text, [](char c) { return is_printable(c) && c != '"' && c != '\\'; }) + "\"";
 }
 
 std::string request_line(const wsproxy::request_head& head) {
@@ -56,6 +50,7 @@ void log_sink::line(std::string_view text) const {
   std::string_view rest = whole;  // in one write, unless the system takes less
   while (!rest.empty()) {
     const auto written = ::write(descriptor_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return;  // a log that cannot be written stops nobody
     rest.remove_prefix(static_cast<std::size_t>(written));
   }
@@ -63,7 +58,7 @@ void log_sink::line(std::string_view text) const {
 
 void log_sink::message(std::string_view level, std::string_view text) const {
   std::string out = iso8601_date(std::time(nullptr));
-  line(out.append(" [").append(level).append("] ").append(text));
+  line(out.append(" [").append(level).append("] ").append(escape_bytes(text, is_printable)));
 }
 
 access_logs::access_logs(const configuration& config) {

@@ -22,8 +22,10 @@ class log_sink {
   log_sink(const log_sink&) = delete;
   log_sink& operator=(const log_sink&) = delete;
 
+  /// As it is.
   void line(std::string_view text) const;
-  /// With the time and the level in front, as in nginx's error log.
+  /// With the time and the level in front, as in nginx's error log. There may be a client's text in it: what
+  /// is not printable ASCII becomes \xNN.
   void message(std::string_view level, std::string_view text) const;
 
  private:

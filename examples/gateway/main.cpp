@@ -1,4 +1,5 @@
 // wsproxy-gateway: serves an nginx configuration.
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <optional>
@@ -97,6 +98,7 @@ int run_demo(const arguments& given) {
 }  // namespace
 
 int main(int count, char** values) {
+  std::signal(SIGPIPE, SIG_IGN);  // who reads a log may go
   const std::vector<std::string_view> words(values + 1, values + count);
   arguments given;
   for (std::size_t i = 0; i != words.size(); ++i) {

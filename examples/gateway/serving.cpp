@@ -1,9 +1,11 @@
 #include "serving.hpp"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <iostream>
 #include <optional>
 #include <system_error>
@@ -72,6 +74,12 @@ class memory_keeper final : wsproxy::timer {
 };
 
 bool is_unix(const listener& one) { return one.address.starts_with("unix:"); }
+
+/// As nginx does: who may connect is for the rights of the folder to say.
+void open_to_all(const std::string& address) {
+  const auto path = address.substr(std::string_view("unix:").size());
+  if (::chmod(path.c_str(), 0666) != 0) throw std::system_error(errno, std::system_category(), address);
+}
 
 #ifdef __linux__
 using worker_context = wsproxy::edge_context;
@@ -177,7 +185,9 @@ class server {
   std::optional<std::string> listen(wsproxy::gateway& where, const listener& port,
                                     const wsproxy::gateway::listen_options& options) const {
     try {
-      return where.listen(port.address, options);
+      auto at = where.listen(port.address, options);
+      if (is_unix(port)) open_to_all(port.address);
+      return at;
     } catch (const std::system_error& error) {
       std::cerr << "wsproxy-gateway: " << error.what() << "\n";
       return std::nullopt;

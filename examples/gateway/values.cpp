@@ -118,6 +118,18 @@ std::string to_lower(std::string_view text) {
   return result;
 }
 
+std::string escape_bytes(std::string_view text, bool (*keep)(char)) {
+  static constexpr char digits[] = "0123456789ABCDEF";
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (keep(c)) result += c;
+    else result.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15u]);
+  }
+  return result;
+}
+
 std::string_view closest(std::string_view text, const std::vector<std::string_view>& candidates) {
   for (std::size_t edits = 0; edits <= std::min<std::size_t>(2, text.size() / 3); ++edits)
     for (const auto& candidate : candidates)

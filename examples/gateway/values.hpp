@@ -23,6 +23,11 @@ std::optional<unsigned> parse_number(std::string_view text);
 /// ASCII.
 std::string to_lower(std::string_view text);
 
+/// Visible ASCII, or a space.
+constexpr bool is_printable(char c) noexcept { return c >= ' ' && c <= '~'; }
+/// With \xNN in the place of every byte that is not to be kept.
+std::string escape_bytes(std::string_view text, bool (*keep)(char));
+
 /// The candidate that `text` was probably meant to be, or an empty view.
 std::string_view closest(std::string_view text, const std::vector<std::string_view>& candidates);
 

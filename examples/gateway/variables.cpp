@@ -65,6 +65,10 @@ void append_field(const wsproxy::fields& fields, std::string_view variable, std:
   }
 }
 
+void append_lines(const evaluation& e, std::string_view field, std::string& out) {
+  out += e.head.fields.joined(field);
+}
+
 /// 4 or 16 bytes; the text where it is no IP address.
 void append_address_bytes(const std::string& text, std::string& out) {
   std::array<char, sizeof(::in6_addr)> bytes{};
@@ -115,10 +119,14 @@ constexpr builtin builtins[] = {
      [](evaluation& e, std::string& out) { out += e.head.fields.value_or_empty("Content-Length"); }},
     {"proxy_host", [](evaluation& e, std::string& out) { out += e.state.proxy_host; }},
     {"proxy_port", [](evaluation& e, std::string& out) { out += e.state.proxy_port; }},
+    // nginx has these by their field's exact name: no other spelling with _ counts.
+    {"http_user_agent", [](evaluation& e, std::string& out) { append_lines(e, "User-Agent", out); }},
+    {"http_x_forwarded_for",
+     [](evaluation& e, std::string& out) { append_lines(e, "X-Forwarded-For", out); }},
     {"proxy_add_x_forwarded_for",
      [](evaluation& e, std::string& out) {
-       append_field(e.head.fields, "x_forwarded_for", out);
-       if (e.head.fields.count("X-Forwarded-For") != 0) out += ", ";
+       append_lines(e, "X-Forwarded-For", out);
+       if (e.head.fields.find("X-Forwarded-For")) out += ", ";
        out += e.state.client;
      }},
     {"upstream_addr", [](evaluation& e, std::string& out) { out += e.state.upstreams; }},

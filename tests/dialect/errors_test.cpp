@@ -25,6 +25,11 @@ TEST_CASE("an unknown directive is named, with what was probably meant") {
   CHECK(in_location("  frobnicate;") == strings{"t.conf:5:3: error: unknown directive \"frobnicate\""});
 }
 
+TEST_CASE("an error is one line, whatever it quotes") {
+  CHECK(in_location("'frob\nnicate\t\xC3\xA4\x1B[m' x;") ==
+        strings{"t.conf:5:1: error: unknown directive \"frob\\x0Anicate\\x09\xC3\xA4\\x1B[m\""});
+}
+
 TEST_CASE("a directive in the wrong block is told where it belongs") {
   CHECK(in_location("listen 80;") ==
         strings{"t.conf:5:1: error: \"listen\" directive is not allowed here; it belongs into server"});

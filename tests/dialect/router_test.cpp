@@ -289,6 +289,21 @@ TEST_CASE("an error page carries the fields that are always added") {
   CHECK(wsproxy_gateway::router(config).error_answer(400, wsproxy::errc::bad_start_line, unread).close);
 }
 
+TEST_CASE("who is told to upgrade is told to what") {
+  const auto config =
+      load(with_server("location / { proxy_pass http://127.0.0.1:1; add_header X-Always a always; }"));
+  const request what;
+  const auto head = what.head();
+  const wsproxy::inbound in{head, what.client, 1, what.local, what.local_port, 0, 1, 1};
+  const auto page =
+      wsproxy_gateway::router(config).error_answer(426, wsproxy::errc::bad_websocket_version, in);
+  CHECK(page.extra.joined("Sec-WebSocket-Version") == "13");
+  CHECK(page.extra.joined("Upgrade") == "websocket");
+  CHECK(page.extra.joined("Connection") == "upgrade");  // "close" is added by the gateway, which knows
+  CHECK(page.extra.joined("Content-Type") == "text/html");
+  CHECK(page.extra.count("X-Always") == 1);
+}
+
 TEST_CASE("a target of one asterisk is refused, as nginx refuses it") {
   const auto text = with_server("location / { proxy_pass http://127.0.0.1:1; }");
   CHECK(ask(text, {.target = "*", .method = "OPTIONS"}).answer().status == 400);

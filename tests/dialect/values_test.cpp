@@ -53,3 +53,8 @@ TEST_CASE("the nearest name is suggested, a far one is not") {
   CHECK(closest("if", {"ip", "in"}).empty());                      // short words are near to too many
   CHECK(closest(std::string(100000, 'a'), {"proxy_pass"}).empty());
 }
+
+TEST_CASE("bytes that are not kept are written as hexadecimal") {
+  CHECK(escape_bytes(std::string_view("a\r\n\0~\x7F\x80\xFF ", 9), is_printable) ==
+        "a\\x0D\\x0A\\x00~\\x7F\\x80\\xFF ");
+}

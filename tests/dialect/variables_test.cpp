@@ -59,6 +59,19 @@ TEST_CASE("X-Forwarded-For is continued") {
   CHECK(value("$proxy_add_x_forwarded_for") == "192.0.2.7");
   CHECK(value("$proxy_add_x_forwarded_for", {.fields = {{"Host", "h"}, {"X-Forwarded-For", "10.1.1.1"}}}) ==
         "10.1.1.1, 192.0.2.7");
+  CHECK(
+      value("$proxy_add_x_forwarded_for",
+            {.fields = {{"Host", "h"}, {"X-Forwarded-For", "10.1.1.1"}, {"x-forwarded-for", "10.1.1.2"}}}) ==
+      "10.1.1.1, 10.1.1.2, 192.0.2.7");
+  CHECK(value("$proxy_add_x_forwarded_for", {.fields = {{"Host", "h"}, {"X-Forwarded-For", ""}}}) ==
+        ", 192.0.2.7");  // as nginx has it
+}
+
+TEST_CASE("no other spelling counts as X-Forwarded-For or User-Agent") {
+  const request what{
+      .fields = {
+          {"Host", "h"}, {"X_Forwarded_For", "10.1.1.1, 8"}, {"X_Forwarded-For", "8"}, {"User_Agent", "a"}}};
+  CHECK(value("$proxy_add_x_forwarded_for|$http_x_forwarded_for|$http_user_agent", what) == "192.0.2.7||");
 }
 
 TEST_CASE("a request's id is 32 hexadecimal digits and stays the same") {
