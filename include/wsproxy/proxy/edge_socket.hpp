@@ -149,8 +149,10 @@ class edge_dialer {
   using stream_type = edge_socket;  ///< what it makes
 
   /// Completion signature: void(std::error_code, edge_socket). Any cancellation type ends it.
-  template <asio::completion_token_for<void(std::error_code, edge_socket)> Token>
-  auto async_dial(const address& to, asio::any_io_executor executor, Token&& token);
+  template <asio::completion_token_for<void(std::error_code, edge_socket)> Token =
+                default_token<asio::any_io_executor>>
+  auto async_dial(const address& to, asio::any_io_executor executor,
+                  Token&& token = default_token<asio::any_io_executor>());
 };
 
 }  // namespace wsproxy

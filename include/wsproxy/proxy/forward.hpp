@@ -35,6 +35,7 @@ struct switched_access;
 /// @param backends A shared handle.
 /// @param what The request and how to treat it, by value. `what.early` are bytes read behind the head.
 /// @param token Completion signature: void(forward_result). The result carries the error; nothing is thrown.
+/// It may be left out here and everywhere, see default_token.
 ///
 /// @par Executor All inner handlers run on the stream's executor, which must not run two at a time (a
 /// context of one thread, or a strand). The completion handler is posted to its associated executor.
@@ -44,19 +45,23 @@ struct switched_access;
 /// drain: see session_handle::drain.
 ///
 /// @par Errors In `forward_result::error`; the timers are those of route::tunnel.timeouts.
-template <stream_like Downstream, asio::completion_token_for<void(forward_result)> Token>
-auto async_forward(Downstream& downstream, upstream backends, exchange what, Token&& token);
+template <stream_like Downstream,
+          asio::completion_token_for<void(forward_result)> Token = default_token<Downstream>>
+auto async_forward(Downstream& downstream, upstream backends, exchange what,
+                   Token&& token = default_token<Downstream>());
 
 /// The same, with the stream given away: it lives in the operation and goes with it. If the connection is to
 /// go on after a plain answer, lend the stream instead.
-template <stream_like Downstream, asio::completion_token_for<void(forward_result)> Token>
-requires(!std::is_lvalue_reference_v<Downstream>) auto async_forward(Downstream&& downstream,
-                                                                     upstream backends, exchange what,
-                                                                     Token&& token);
+template <stream_like Downstream,
+          asio::completion_token_for<void(forward_result)> Token = default_token<Downstream>>
+requires(!std::is_lvalue_reference_v<Downstream>) auto async_forward(
+    Downstream&& downstream, upstream backends, exchange what, Token&& token = default_token<Downstream>());
 
 /// The same, over connections that `dial` makes.
-template <stream_like Downstream, dialer Dialer, asio::completion_token_for<void(forward_result)> Token>
-auto async_forward(Downstream& downstream, upstream backends, exchange what, Dialer dial, Token&& token);
+template <stream_like Downstream, dialer Dialer,
+          asio::completion_token_for<void(forward_result)> Token = default_token<Downstream>>
+auto async_forward(Downstream& downstream, upstream backends, exchange what, Dialer dial,
+                   Token&& token = default_token<Downstream>());
 
 /// An accepted 101: the upstream connection behind it is a WebSocket now. Only async_handshake makes one,
 /// after every check of the answer, and a WebSocket tunnel can be made from nothing else. Move-only; it
@@ -105,14 +110,15 @@ template <class Upstream = upstream_socket> struct handshake_result {
 /// async_tunnel. `executor` runs all handlers.
 ///
 /// Completion signature: void(handshake_result<>). Cancellation as in async_forward.
-template <asio::completion_token_for<void(handshake_result<>)> Token>
-auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Token&& token);
+template <asio::completion_token_for<void(handshake_result<>)> Token = default_token<asio::any_io_executor>>
+auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what,
+                     Token&& token = default_token<asio::any_io_executor>());
 
 /// The same, over connections that `dial` makes.
-template <dialer Dialer,
-          asio::completion_token_for<void(handshake_result<typename Dialer::stream_type>)> Token>
+template <dialer Dialer, asio::completion_token_for<void(handshake_result<typename Dialer::stream_type>)>
+                             Token = default_token<asio::any_io_executor>>
 auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Dialer dial,
-                     Token&& token);
+                     Token&& token = default_token<asio::any_io_executor>());
 
 }  // namespace wsproxy
 

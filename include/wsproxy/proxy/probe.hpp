@@ -58,14 +58,15 @@ struct probe_result {
 /// Completion signature: void(probe_result). Handlers run on `executor`, which must not run two at a time.
 /// Any cancellation type ends it at once with errc::cancelled. Throws what validate throws. `world` is the
 /// environment; null: that of the executor's context.
-template <dialer Dialer, asio::completion_token_for<void(probe_result)> Token>
+template <dialer Dialer,
+          asio::completion_token_for<void(probe_result)> Token = default_token<asio::any_io_executor>>
 auto async_probe(asio::any_io_executor executor, const address& to, const probe_options& options, Dialer dial,
-                 environment* world, Token&& token);
+                 environment* world, Token&& token = default_token<asio::any_io_executor>());
 
 /// The same, over TCP and Unix sockets, in the environment of the executor's context.
-template <asio::completion_token_for<void(probe_result)> Token>
+template <asio::completion_token_for<void(probe_result)> Token = default_token<asio::any_io_executor>>
 auto async_probe(asio::any_io_executor executor, const address& to, const probe_options& options,
-                 Token&& token);
+                 Token&& token = default_token<asio::any_io_executor>());
 
 }  // namespace wsproxy
 

@@ -36,8 +36,10 @@ struct read_head_result {
 /// Reads one request's head. `buffered` are bytes read before (a previous result's leftover); they come
 /// first. The stream is borrowed until completion; nothing is written. Completion signature:
 /// void(read_head_result). Executor as in async_forward. Any cancellation type ends it with errc::cancelled.
-template <stream_like Stream, asio::completion_token_for<void(read_head_result)> Token>
-auto async_read_head(Stream& stream, std::string buffered, read_head_options options, Token&& token);
+template <stream_like Stream,
+          asio::completion_token_for<void(read_head_result)> Token = default_token<Stream>>
+auto async_read_head(Stream& stream, std::string buffered, read_head_options options,
+                     Token&& token = default_token<Stream>());
 
 /// How an answer is sent.
 struct send_options {
@@ -51,8 +53,9 @@ struct send_options {
 
 /// Sends bytes, all of them. The stream is borrowed until completion. Completion signature:
 /// void(std::error_code). Any cancellation type ends it with errc::cancelled.
-template <stream_like Stream, asio::completion_token_for<void(std::error_code)> Token>
-auto async_send(Stream& stream, std::string bytes, send_options options, Token&& token);
+template <stream_like Stream, asio::completion_token_for<void(std::error_code)> Token = default_token<Stream>>
+auto async_send(Stream& stream, std::string bytes, send_options options,
+                Token&& token = default_token<Stream>());
 
 }  // namespace wsproxy
 

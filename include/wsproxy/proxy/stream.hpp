@@ -15,12 +15,14 @@
 #include <cstddef>
 #include <span>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/async_result.hpp>
 #include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
@@ -172,5 +174,20 @@ concept async_stream = detail::closable<S> &&
 /// must not run two handlers at a time: a context that one thread runs, or a strand.
 template <class S>
 concept stream_like = readiness_stream<S> || async_stream<S>;
+
+namespace detail {
+template <class T> struct executor_of { using type = T; };
+template <class S>
+requires requires(S& s) { s.get_executor(); }
+struct executor_of<S> {
+  using type = std::remove_cvref_t<decltype(std::declval<S&>().get_executor())>;
+};
+template <class T> using executor_of_t = typename executor_of<T>::type;
+}  // namespace detail
+
+/// The completion token of an operation that is given none: what the stream's executor, or this executor,
+/// says (asio::use_awaitable_t<>::as_default_on and its kin). Where that says nothing, Asio 1.31 and newer
+/// take asio::deferred; with an older one a token must be given.
+template <class S> using default_token = asio::default_completion_token_t<detail::executor_of_t<S>>;
 
 }  // namespace wsproxy

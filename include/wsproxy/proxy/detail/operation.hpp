@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <system_error>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -12,16 +13,28 @@
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
+#include <asio/bind_allocator.hpp>
 #include <asio/cancellation_type.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/execution/blocking.hpp>
 #include <asio/execution/outstanding_work.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/prefer.hpp>
+#include <asio/require.hpp>
 #include <asio/system_executor.hpp>
 
 #include <wsproxy/proxy/detail/submit.hpp>
 #include <wsproxy/proxy/environment.hpp>
 
 namespace wsproxy::detail {
+
+/// What begins an operation tells which executor that runs on: asio::cancel_after puts its timer there, and
+/// a token made for the executor (as_default_on) is found by it.
+template <class Executor> struct initiation {
+  using executor_type = Executor;
+  executor_type get_executor() const noexcept { return executor; }
+  Executor executor;
+};
 
 /// Whether a handler says itself where it is to be called.
 template <class Handler>
@@ -39,13 +52,32 @@ template <class Handler> struct handler_work<Handler, false> {
 };
 
 /// A completed operation on its way to its handler's executor.
-template <class Handler, class Result> struct delivery {
+template <class Handler, class... Results> struct delivery {
   Handler handler;
-  Result result;
+  std::tuple<Results...> results;
   using allocator_type = asio::associated_allocator_t<Handler>;
   allocator_type get_allocator() const noexcept { return asio::get_associated_allocator(handler); }
-  void operator()() { std::move(handler)(std::move(result)); }
+  void operator()() {
+    std::apply([this](auto&... each) { std::move(handler)(std::move(each)...); }, results);
+  }
 };
+
+/// Posts it to the handler's executor; `usual` is that of a handler without one.
+template <class Handler, class... Results>
+void deliver(const asio::any_io_executor& usual, Handler handler, Results... results) {
+  const auto executor = asio::get_associated_executor(handler, usual);
+  delivery<Handler, Results...> done{std::move(handler), {std::move(results)...}};
+  using never = asio::execution::blocking_t::never_t;
+  if constexpr (asio::can_require_v<std::remove_const_t<decltype(executor)>, never>) {
+    post_on(executor, std::move(done));
+  } else {  // asio::any_completion_executor can only dispatch
+    const auto allocator = done.get_allocator();
+    auto there = asio::prefer(executor, asio::execution::outstanding_work.tracked);
+    post_on(usual, asio::bind_allocator(allocator, [there, done = std::move(done)]() mutable {
+              asio::dispatch(there, std::move(done));
+            }));
+  }
+}
 
 /// An inner operation's handler: calls `Method` of the operation it keeps alive.
 template <auto Method, class Op> struct bound {
@@ -170,9 +202,8 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
     auto handler = std::move(self->handler_);
     [[maybe_unused]] const auto work = std::move(self->work_);
     const auto here = self->executor_;  // until it is posted, the context has work
-    const auto executor = asio::get_associated_executor(handler, here);
     self.reset();
-    post_on(executor, delivery<Handler, decltype(result)>{std::move(handler), std::move(result)});
+    deliver(here, std::move(handler), std::move(result));
   }
 
   void tick() {

@@ -7,14 +7,14 @@
 
 #include <fcntl.h>
 
+#include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
-#include <asio/bind_executor.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>
 
-#include <wsproxy/proxy/detail/submit.hpp>
+#include <wsproxy/proxy/detail/operation.hpp>
 
 namespace wsproxy::detail {
 
@@ -107,10 +107,8 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
     done_ = true;
     asio::get_associated_cancellation_slot(handler_).clear();
     auto stream = error ? Connector::closed(executor_) : connector_.take();
-    const auto executor = asio::get_associated_executor(handler_, executor_);
-    detail::post_on(executor,
-                    [handler = std::move(handler_), error, connected = std::move(stream),
-                     work = std::move(work_)]() mutable { std::move(handler)(error, std::move(connected)); });
+    [[maybe_unused]] const auto work = std::move(work_);  // until it is posted
+    deliver(executor_, std::move(handler_), error, std::move(stream));
   }
 
   asio::any_io_executor executor_;
@@ -123,11 +121,11 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
   bool done_ = false;
 };
 
-template <class Connector> struct initiate_dial {
-  template <class Handler>
-  void operator()(Handler handler, const address& to, asio::any_io_executor executor) {
+template <class Connector> struct initiate_dial : initiation<asio::any_io_executor> {
+  template <class Handler> void operator()(Handler handler, const address& to) {
     using op = dial_op<Connector, Handler>;
-    std::make_shared<op>(std::move(executor), std::move(handler))->start(to);
+    const auto allocator = asio::get_associated_allocator(handler);
+    std::allocate_shared<op>(allocator, executor, std::move(handler))->start(to);
   }
 };
 
@@ -138,7 +136,7 @@ namespace wsproxy {
 template <asio::completion_token_for<void(std::error_code, upstream_socket)> Token>
 auto socket_dialer::async_dial(const address& to, asio::any_io_executor executor, Token&& token) {
   return asio::async_initiate<Token, void(std::error_code, upstream_socket)>(
-      detail::initiate_dial<detail::socket_connector>{}, token, to, std::move(executor));
+      detail::initiate_dial<detail::socket_connector>{{std::move(executor)}}, token, address(to));
 }
 
 }  // namespace wsproxy

@@ -50,7 +50,7 @@ class edge_connector {
 template <asio::completion_token_for<void(std::error_code, edge_socket)> Token>
 auto edge_dialer::async_dial(const address& to, asio::any_io_executor executor, Token&& token) {
   return asio::async_initiate<Token, void(std::error_code, edge_socket)>(
-      detail::initiate_dial<detail::edge_connector>{}, token, to, std::move(executor));
+      detail::initiate_dial<detail::edge_connector>{{std::move(executor)}}, token, address(to));
 }
 
 }  // namespace wsproxy

@@ -6,24 +6,22 @@ namespace wsproxy {
 
 namespace detail {
 
-struct initiate_forward {
+template <class Executor> struct initiate_forward : initiation<Executor> {
   template <class Handler, class Down, class Dialer>
   void operator()(Handler handler, Down* down, std::unique_ptr<Down> owned, upstream backends, exchange what,
                   Dialer dial) {
     using op = relay_op<Down, Dialer, Handler>;
-    asio::any_io_executor executor = (owned ? *owned : *down).get_executor();
-    auto self = op::make(std::move(handler), std::move(executor), down, std::move(owned), std::move(backends),
+    auto self = op::make(std::move(handler), this->executor, down, std::move(owned), std::move(backends),
                          std::move(dial), std::move(what));
     op::template launch<&op::start_exchange>(std::move(self));
   }
 };
 
-struct initiate_handshake {
+struct initiate_handshake : initiation<asio::any_io_executor> {
   template <class Handler, class Dialer>
-  void operator()(Handler handler, asio::any_io_executor executor, upstream backends, exchange what,
-                  Dialer dial) {
+  void operator()(Handler handler, upstream backends, exchange what, Dialer dial) {
     using op = relay_op<no_stream, Dialer, Handler>;
-    auto self = op::make(std::move(handler), std::move(executor), static_cast<no_stream*>(nullptr),
+    auto self = op::make(std::move(handler), executor, static_cast<no_stream*>(nullptr),
                          std::unique_ptr<no_stream>(), std::move(backends), std::move(dial), std::move(what));
     op::template launch<&op::start_exchange>(std::move(self));
   }
@@ -33,9 +31,10 @@ struct initiate_handshake {
 
 template <stream_like Downstream, dialer Dialer, asio::completion_token_for<void(forward_result)> Token>
 auto async_forward(Downstream& downstream, upstream backends, exchange what, Dialer dial, Token&& token) {
-  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_forward{}, token, &downstream,
-                                                           std::unique_ptr<Downstream>(), std::move(backends),
-                                                           std::move(what), std::move(dial));
+  using initiate = detail::initiate_forward<detail::executor_of_t<Downstream>>;
+  return asio::async_initiate<Token, void(forward_result)>(
+      initiate{{downstream.get_executor()}}, token, &downstream, std::unique_ptr<Downstream>(),
+      std::move(backends), std::move(what), std::move(dial));
 }
 
 template <stream_like Downstream, asio::completion_token_for<void(forward_result)> Token>
@@ -48,10 +47,12 @@ template <stream_like Downstream, asio::completion_token_for<void(forward_result
 requires(!std::is_lvalue_reference_v<Downstream>) auto async_forward(Downstream&& downstream,
                                                                      upstream backends, exchange what,
                                                                      Token&& token) {
+  using initiate = detail::initiate_forward<detail::executor_of_t<Downstream>>;
+  auto owned = std::make_unique<Downstream>(std::move(downstream));
+  initiate begin{{owned->get_executor()}};
   return asio::async_initiate<Token, void(forward_result)>(
-      detail::initiate_forward{}, token, static_cast<Downstream*>(nullptr),
-      std::make_unique<Downstream>(std::move(downstream)), std::move(backends), std::move(what),
-      socket_dialer{});
+      std::move(begin), token, static_cast<Downstream*>(nullptr), std::move(owned), std::move(backends),
+      std::move(what), socket_dialer{});
 }
 
 template <class Upstream>
@@ -77,7 +78,7 @@ template <dialer Dialer,
 auto async_handshake(asio::any_io_executor executor, upstream backends, exchange what, Dialer dial,
                      Token&& token) {
   return asio::async_initiate<Token, void(handshake_result<typename Dialer::stream_type>)>(
-      detail::initiate_handshake{}, token, std::move(executor), std::move(backends), std::move(what),
+      detail::initiate_handshake{{std::move(executor)}}, token, std::move(backends), std::move(what),
       std::move(dial));
 }
 

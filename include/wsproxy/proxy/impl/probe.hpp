@@ -127,13 +127,13 @@ class probe_op final : public operation<probe_op<Dialer, Handler>, Handler> {
   bool writing_ = false;
 };
 
-struct initiate_probe {
+struct initiate_probe : initiation<asio::any_io_executor> {
   template <class Handler, class Dialer>
-  void operator()(Handler handler, asio::any_io_executor executor, const address& to,
-                  const probe_options& options, Dialer dial, environment* world) {
+  void operator()(Handler handler, const address& to, const probe_options& options, Dialer dial,
+                  environment* world) {
     using op = probe_op<Dialer, Handler>;
     op::template launch<&op::start>(
-        op::make(std::move(handler), std::move(executor), to, options, std::move(dial), world));
+        op::make(std::move(handler), executor, to, options, std::move(dial), world));
   }
 };
 
@@ -146,7 +146,7 @@ auto async_probe(asio::any_io_executor executor, const address& to, const probe_
                  environment* world, Token&& token) {
   validate(options);
   // By value: a lazy token starts it later.
-  return asio::async_initiate<Token, void(probe_result)>(detail::initiate_probe{}, token, std::move(executor),
+  return asio::async_initiate<Token, void(probe_result)>(detail::initiate_probe{{std::move(executor)}}, token,
                                                          address(to), probe_options(options), std::move(dial),
                                                          world);
 }

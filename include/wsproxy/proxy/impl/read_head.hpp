@@ -170,7 +170,7 @@ class send_op final : public operation<send_op<Stream, Handler>, Handler> {
   bool busy_ = false;
 };
 
-struct initiate_read_head {
+template <class Executor> struct initiate_read_head : initiation<Executor> {
   template <class Handler, class Stream>
   void operator()(Handler handler, Stream* stream, std::string buffered, const read_head_options& options) {
     using op = read_head_op<Stream, Handler>;
@@ -178,7 +178,7 @@ struct initiate_read_head {
   }
 };
 
-struct initiate_send {
+template <class Executor> struct initiate_send : initiation<Executor> {
   template <class Handler, class Stream>
   void operator()(Handler handler, Stream* stream, std::string bytes, const send_options& options) {
     using op = send_op<Stream, Handler>;
@@ -192,13 +192,15 @@ namespace wsproxy {
 
 template <stream_like Stream, asio::completion_token_for<void(read_head_result)> Token>
 auto async_read_head(Stream& stream, std::string buffered, read_head_options options, Token&& token) {
-  return asio::async_initiate<Token, void(read_head_result)>(detail::initiate_read_head{}, token, &stream,
-                                                             std::move(buffered), options);
+  using initiate = detail::initiate_read_head<detail::executor_of_t<Stream>>;
+  return asio::async_initiate<Token, void(read_head_result)>(initiate{{stream.get_executor()}}, token,
+                                                             &stream, std::move(buffered), options);
 }
 
 template <stream_like Stream, asio::completion_token_for<void(std::error_code)> Token>
 auto async_send(Stream& stream, std::string bytes, send_options options, Token&& token) {
-  return asio::async_initiate<Token, void(std::error_code)>(detail::initiate_send{}, token, &stream,
+  using initiate = detail::initiate_send<detail::executor_of_t<Stream>>;
+  return asio::async_initiate<Token, void(std::error_code)>(initiate{{stream.get_executor()}}, token, &stream,
                                                             std::move(bytes), options);
 }
 

@@ -12,15 +12,14 @@ template <class Up> struct no_dialer {
   template <class Handler> void async_dial(const address&, asio::any_io_executor, Handler) {}
 };
 
-struct initiate_tunnel {
+template <class Executor> struct initiate_tunnel : initiation<Executor> {
   template <class Handler, class Down, class Up>
   void operator()(Handler handler, Down* down, switch_state<Up> up, std::string early, bool is_websocket) {
     using op = relay_op<Down, no_dialer<Up>, Handler>;
-    asio::any_io_executor executor = down->get_executor();
     std::string early_up = std::move(up.early);
     session_start session = std::move(up.session);
-    auto self = op::make(std::move(handler), std::move(executor), down, std::unique_ptr<Down>(),
-                         std::move(up), is_websocket);
+    auto self = op::make(std::move(handler), this->executor, down, std::unique_ptr<Down>(), std::move(up),
+                         is_websocket);
     op::template launch<&op::start_tunnel>(std::move(self), std::move(early), std::move(early_up),
                                            std::move(session));
   }
@@ -30,9 +29,10 @@ struct initiate_tunnel {
 
 template <stream_like Downstream, class Upstream, asio::completion_token_for<void(forward_result)> Token>
 auto async_tunnel(Downstream& downstream, switched<Upstream> upstream, std::string early, Token&& token) {
-  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &downstream,
-                                                           detail::switched_access::take(std::move(upstream)),
-                                                           std::move(early), true);
+  using initiate = detail::initiate_tunnel<detail::executor_of_t<Downstream>>;
+  return asio::async_initiate<Token, void(forward_result)>(
+      initiate{{downstream.get_executor()}}, token, &downstream,
+      detail::switched_access::take(std::move(upstream)), std::move(early), true);
 }
 
 template <stream_like First, stream_like Second, asio::completion_token_for<void(forward_result)> Token>
@@ -50,7 +50,8 @@ auto async_relay(First& first, std::string early_first, Second second, std::stri
   state.stream.emplace(std::move(second));
   state.how = route::make({.tunnel = policy});
   state.world = world;
-  return asio::async_initiate<Token, void(forward_result)>(detail::initiate_tunnel{}, token, &first,
+  using initiate = detail::initiate_tunnel<detail::executor_of_t<First>>;
+  return asio::async_initiate<Token, void(forward_result)>(initiate{{first.get_executor()}}, token, &first,
                                                            std::move(state), std::move(early_first), false);
 }
 
