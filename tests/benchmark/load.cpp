@@ -5,11 +5,9 @@
 //   echo        connections size seconds rate   messages there and back, one in flight per connection; with a
 //                                               rate (per second, all together), sent when they are due
 //   handshakes  connections count polite        connect, upgrade, close: with a Close frame (polite=1), or
-//   with
-//                                               FIN alone
+//                                               with FIN alone
 //   tunnels     connections                     memory: open, after a 64 KiB message through each, after all
-//   of
-//                                               them came back at once, after the end
+//                                               of them came back at once, after the end
 //   idle        connections seconds             open and silent but for pongs
 //
 // Prints one line of JSON. Every reply's length is checked; an error ends it with status 1.
