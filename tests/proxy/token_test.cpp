@@ -12,7 +12,6 @@
 #include <utility>
 
 #include <asio.hpp>
-#include <asio/experimental/awaitable_operators.hpp>
 #include <asio/experimental/parallel_group.hpp>
 #include <asio/experimental/use_coro.hpp>
 #if ASIO_VERSION >= 102500
@@ -222,9 +221,10 @@ template <class Dialer> struct dials : bench {
   Dialer dial;
 };
 
-using operations = std::tuple<reads_head, sends, forwards, forwards_given, forwards_dialing, shakes,
-                              shakes_dialing, probes, probes_dialing, relays, relays_in_world, tunnels,
+using operations = std::tuple<reads_head, sends, forwards, shakes, probes, relays, tunnels,
                               dials<wsproxy::socket_dialer>, dials<wsproxy::edge_dialer>>;
+using overloads =
+    std::tuple<forwards_given, forwards_dialing, shakes_dialing, probes_dialing, relays_in_world>;
 
 // ---- The tokens
 
@@ -413,20 +413,6 @@ template <class Operation> void check_group() {
   CHECK(error == op.cancelled());
 }
 
-template <class Operation> asio::awaitable<void> first_of(Operation& op, std::size_t& first) {
-  using namespace asio::experimental::awaitable_operators;
-  asio::steady_timer now(op.io, asio::steady_timer::time_point::min());
-  first = (co_await (op.begin(asio::use_awaitable) || now.async_wait(asio::use_awaitable))).index();
-}
-
-template <class Operation> void check_operators() {
-  Operation op(course::stuck);
-  std::size_t first = 0;
-  asio::co_spawn(op.io, first_of(op, first), asio::detached);
-  op.run();
-  CHECK(first == 1);
-}
-
 #if ASIO_VERSION >= 102500
 template <class Operation> void check_promise() {
   Operation op(course::prompt);
@@ -506,7 +492,6 @@ TEMPLATE_LIST_TEST_CASE("an operation takes every completion token", "", operati
     SECTION("experimental::use_coro") { check_coro<TestType>(); }
   }
   SECTION("experimental::make_parallel_group") { check_group<TestType>(); }
-  SECTION("experimental::awaitable_operators") { check_operators<TestType>(); }
 #if ASIO_VERSION >= 102500
   SECTION("consign") {
     check_handler<TestType>(
@@ -524,6 +509,19 @@ TEMPLATE_LIST_TEST_CASE("an operation takes every completion token", "", operati
   SECTION("cancel_at") {
     check_called_off<TestType>(
         [](auto handler) { return asio::cancel_at(clock::now(), std::move(handler)); });
+  }
+#endif
+}
+
+TEMPLATE_LIST_TEST_CASE("an operation's overloads take completion tokens as it does", "", overloads) {
+  SECTION("a callback") {
+    check_handler<TestType>([](auto handler) { return handler; });
+  }
+  SECTION("bind_cancellation_slot") { check_slot<TestType>(); }
+  SECTION("use_future") { check_future<TestType>(); }
+#if ASIO_VERSION >= 103100
+  SECTION("cancel_after") {
+    check_called_off<TestType>([](auto handler) { return asio::cancel_after(1ms, std::move(handler)); });
   }
 #endif
 }
