@@ -187,8 +187,9 @@ class client_connection : public std::enable_shared_from_this<client_connection>
 
   // A tunnel that was established while draining: it does not wait for a turn.
   void drain_late(const session_handle& session) const {
-    const auto& how = host_->drain_of(session);
-    if (how.code != 0) session.drain({.deadline = duration::zero(), .code = how.code, .reason = how.reason});
+    auto how = host_->drain_of(session);
+    how.spread = duration::zero();
+    if (how.code != 0) session.drain(how);
   }
 
   void on_forwarded(forward_result result) {

@@ -53,10 +53,13 @@ class connection_host {
   /// One of `connections` has ended, with the context running.
   virtual void on_connection_end() = 0;
 
-  /// How a tunnel is to go: as its route says, or the drain.
-  const drain_options& drain_of(const session_handle& session) const {
-    const auto& own = session.route()->drain;
-    return own ? *own : drain_how;
+  /// How a tunnel is to go: as its route says, or the drain. Without a deadline: the drain's own is for all
+  /// connections.
+  drain_options drain_of(const session_handle& session) const {
+    const auto route = session.route();
+    auto how = route->drain ? *route->drain : drain_how;
+    how.deadline = duration::zero();
+    return how;
   }
 
   const gateway::selector select;

@@ -210,13 +210,12 @@ void gateway::state::drain(drain_options how, std::function<void()> done) {
 void gateway::state::drain_sessions() const {
   std::vector<drain_options> ways;
   sessions.for_each([&](const session_handle& each) {
-    const auto& how = drain_of(each);
+    const auto how = drain_of(each);
     if (how.code != 0 && std::ranges::find(ways, how) == ways.end()) ways.push_back(how);
   });
   const auto wait = options.timeouts.close_wait;
   for (const auto& how : ways) {
     auto fitted = how;
-    fitted.deadline = duration::zero();  // the gateway's own is for all connections
     if (drain_how.deadline > duration::zero())
       fitted.spread = std::min(how.spread, std::max(drain_how.deadline - wait, duration::zero()));
     if (fitted.spread != how.spread && options.on_warning)

@@ -290,7 +290,7 @@ TEST_CASE("a request head that does not come in time ends the connection silentl
   proxy p(answering(echo_target, {.timeouts = {.client_head = 20ms}, .answer_head_timeout = told}));
   auto client = p.client();
   client.send(part);
-  const auto all = client.read_all();
+  const auto all = client.read_to_end();
   if (!told) {
     CHECK(all.empty());
   } else {
@@ -393,13 +393,12 @@ TEST_CASE("after a request, how long the next may take is its route's to say") {
   const auto how = wsproxy::route::make({.tunnel = {.timeouts = {.keep_alive = 100ms}}});
   const bool forwarded = GENERATE(false, true);
   const wsproxy::upstream* to = nullptr;
-  proxy p({.options = {.timeouts = {.keep_alive = 20s}}, .select = [&](const inbound&) -> decision {
+  proxy p({.options = {.timeouts = {.keep_alive = 1h}}, .select = [&](const inbound&) -> decision {
              if (forwarded) return wsproxy::pass{.to = *to, .how = how};
              return wsproxy::respond{.body = "x", .how = how};
            }});
   to = &p.to;
   auto client = p.client();
-  const auto begin = clock::now();
   client.send(get("/"));
   if (forwarded) {
     auto backend = p.backend.accept();
@@ -408,7 +407,6 @@ TEST_CASE("after a request, how long the next may take is its route's to say") {
   }
   CHECK(read_message(client).body == "x");
   CHECK(client.read_all().empty());
-  CHECK(clock::now() - begin < 15s);
 }
 
 TEST_CASE("a connection has the reception that its listener is given") {
@@ -565,7 +563,7 @@ TEST_CASE("connections over the limit wait until one ends") {
   auto third = p.client();
   third.send(get("/waited"));
   p.settle();
-  CHECK_FALSE(third.readable(50ms));
+  CHECK_FALSE(third.readable(0ms));
   CHECK(p.server().stats().connections == 2);
   first.close();
   CHECK(read_message(third).body == "/waited");
@@ -725,14 +723,15 @@ TEST_CASE("a drain with code 0 leaves tunnels alone until the deadline") {
   proxy p;
   auto t = p.open();
   mailbox<int> done;
-  const auto begin = clock::now();
-  p.server().drain({.deadline = 300ms, .code = 0}, [&] { done.put(1); });
+  p.server().drain({.deadline = 1h, .code = 0}, [&] { done.put(1); });
   p.settle();
   t.client.send(client_frame(text, "still"));
   CHECK(read_frame(t.backend).payload == "still");
+  const auto begin = clock::now();
+  p.server().drain({.deadline = 150ms});  // which comes before the first one's
   CHECK(t.client.read_all().empty());
   CHECK(done.take() == 1);
-  CHECK(clock::now() - begin >= 300ms);
+  CHECK(clock::now() - begin >= 150ms);
   CHECK(p.result().cause == end_cause::aborted);
 }
 
@@ -763,6 +762,39 @@ TEST_CASE("a handshake in flight when the drain begins becomes a tunnel that is 
   CHECK(status_of(read_head(client)) == 101);
   CHECK(close_code(read_frame(client)) == 1001);
   CHECK(close_code(read_frame(backend)) == 1001);
+}
+
+TEST_CASE("of a route's own drain all holds but the deadline, and for a late tunnel the spread") {
+  const bool late = GENERATE(false, true);
+  proxy p({.how = {.tunnel = {.timeouts = {.boundary_wait = 1h, .close_wait = 1h, .linger = 1h}},
+                   .drain = wsproxy::drain_options{
+                       .deadline = 1ms, .spread = late ? 1h : 0ms, .code = 4000, .reason = "moved"}}});
+  auto client = p.client();
+  client.send(handshake());
+  auto backend = p.backend.accept();
+  read_head(backend);
+  const auto drain = [&] {
+    p.server().drain({.deadline = 1h});
+    p.settle();
+  };
+  if (late) drain();
+  backend.send(switching());
+  CHECK(status_of(read_head(client)) == 101);
+  if (!late) drain();
+  for (auto* end : {&client, &backend}) {
+    const auto frame = read_frame(*end);
+    CHECK(close_code(frame) == 4000);
+    CHECK(frame.payload.substr(2) == "moved");
+  }
+  p.loop.pause(50ms);  // far more than the route's deadline
+  CHECK(p.server().stats().tunnels == 1);
+  client.send(client_frame(close_frame, close_payload(4000)));
+  backend.send(server_frame(close_frame, close_payload(4000)));
+  CHECK(client.end() == ending::fin);
+  CHECK(backend.end() == ending::fin);
+  client.close();
+  backend.close();
+  CHECK(p.result().cause == end_cause::drained);
 }
 
 TEST_CASE("stop closes everything at once") {
@@ -797,12 +829,11 @@ TEST_CASE("a gateway, or its context, may go in any state and leaves no descript
     keep(p.client()).send("GET / HT");  // inside its head
     for (int i = 0; i != 3; ++i) {      // tunnels: idle, half-closed, with data stuck
       auto t = p.open();
+      const auto session = p.sessions.take();
       if (i == 1) t.client.shutdown_send();
       if (i == 2) {
-        const std::string chunk(1 << 20, 'x');
         t.backend.send(frame_header(binary, 1ull << 40, false));
-        while (t.backend.send_some(chunk, 50ms) != 0) {
-        }
+        get_stuck(t.backend, wsproxy::side::upstream, session);
       }
       keep(std::move(t.client));
       keep(std::move(t.backend));

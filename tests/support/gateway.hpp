@@ -18,6 +18,7 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 
 #include <wsproxy/gateway/gateway.hpp>
 
@@ -87,6 +88,18 @@ class background {
     hop(rounds, done);
     if (done.get_future().wait_for(patience) != std::future_status::ready)
       throw gave_up("the context's thread hangs");
+  }
+  /// Returns after that time of the context's own: whatever timer of its was due before then has fired.
+  void pause(std::chrono::milliseconds length) {
+    asio::steady_timer timer(context);
+    std::promise<void> done;
+    asio::post(context, [&] {
+      timer.expires_after(length);
+      timer.async_wait([&](std::error_code) { done.set_value(); });
+    });
+    if (done.get_future().wait_for(length + patience) != std::future_status::ready)
+      throw gave_up("the context's thread hangs");
+    settle();
   }
   /// Waits until everything has ended by itself.
   void finish() {
@@ -185,6 +198,20 @@ class proxy {
   std::unique_ptr<wsproxy::gateway> server_;
   std::uint16_t port_ = 0;
 };
+
+/// Sends on a tunnel whose other side reads nothing, until the proxy holds what it cannot pass on and takes
+/// no more.
+inline void get_stuck(peer& source, wsproxy::side which, const wsproxy::session_handle& tunnel) {
+  const std::string chunk(1 << 20, 'x');
+  const auto is_parked = [&] {
+    const auto now = tunnel.stats();
+    return (which == wsproxy::side::downstream ? now.from_client : now.from_upstream).parked != 0;
+  };
+  for (std::size_t sent = 0, n = 1; n != 0 || !is_parked(); sent += n) {
+    if (sent > 256 * chunk.size()) throw gave_up("everything is taken");
+    n = source.send_some(chunk, 10ms);
+  }
+}
 
 /// A route with these timers.
 inline wsproxy::route with_timeouts(const wsproxy::timeouts& times) {

@@ -91,6 +91,18 @@ class peer {
     return ready(POLLOUT, within) ? send_some(bytes, within) : 0;
   }
 
+  /// Sends for as long as the other side has not ended the connection.
+  void flood() {
+    const std::string chunk(256 * 1024, 'x');
+    try {
+      for (const auto until = clock::now() + patience; clock::now() < until;) send(chunk);
+    } catch (const std::system_error& error) {
+      if (error.code() != std::errc::connection_reset && error.code() != std::errc::broken_pipe) throw;
+      return;
+    }
+    throw gave_up("everything is taken");
+  }
+
   /// What comes next; empty at FIN.
   std::string read_some() {
     if (!unread_.empty()) return std::exchange(unread_, {});
@@ -115,6 +127,16 @@ class peer {
   std::string read_all() {
     std::string all;
     for (auto bytes = read_some(); !bytes.empty(); bytes = read_some()) all += bytes;
+    return all;
+  }
+  /// Everything up to the end, of whatever kind: who sends to a connection that ends meanwhile is reset.
+  std::string read_to_end() {
+    std::string all = std::exchange(unread_, {});
+    try {
+      for (auto bytes = read_some(); !bytes.empty(); bytes = read_some()) all += bytes;
+    } catch (const std::system_error& error) {
+      if (error.code() != std::errc::connection_reset) throw;
+    }
     return all;
   }
   /// Returns when everything sent, FIN included, is in the other side's kernel.
