@@ -2,7 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 
 using namespace wsproxy;
@@ -71,16 +71,15 @@ TEST_CASE("a client cannot have deleted what routing and the handshake rest on")
 TEST_CASE("a head full of nominations costs no more than sorting them") {
   fields lines;
   std::string nominated;
-  for (int i = 0; i != 20'000; ++i) {
+  for (int i = 0; i != 100'000; ++i) {
     const auto name = "X" + std::to_string(i);
     nominated += name + ',';
     lines.add(name, "");
   }
   lines.add("Connection", nominated);
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = std::clock();  // of the processor: others may use it meanwhile
   CHECK(stripped(std::move(lines)).empty());
-  // Comparing every pair would take many seconds.
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
+  CHECK((std::clock() - begin) / CLOCKS_PER_SEC < 10);  // comparing every pair would take minutes
 }
 
 TEST_CASE("the client's address is put behind what X-Forwarded-For says") {

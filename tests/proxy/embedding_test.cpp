@@ -477,7 +477,7 @@ TEST_CASE("strands of a thread pool: exchanges, handles and lists of backends fr
                        wsproxy::random_choice());
   const auto how = wsproxy::route::make(
       {.tunnel = {.timeouts = {.boundary_wait = 100ms, .close_wait = 100ms, .linger = 100ms},
-                  .heartbeat = {.interval = 100ms}}});
+                  .heartbeat = {.interval = 100ms, .timeout = 1h}}});
   mailbox<wsproxy::session_handle> sessions;
   mailbox<forward_result> results;
   std::vector<peer> clients, backends;

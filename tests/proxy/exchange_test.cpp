@@ -60,11 +60,11 @@ void check_gone(proxy& p) {
 
 TEST_CASE("a client that goes while its backend is dialed") {
   stalling_listener stalling;
-  auto how = with({.connect = timer});
-  how.backends = {{.name = stalling.name()}};
-  proxy p(std::move(how));
   const bool websocket = GENERATE(true, false);
   const auto what = GENERATE(act::reset, act::fin);
+  auto how = with({.connect = what == act::fin ? timer : 1h});
+  how.backends = {{.name = stalling.name()}};
+  proxy p(std::move(how));
   auto client = p.client();
   client.send(websocket ? handshake() : get());
   CHECK(eventually([&] { return p.server().stats().requests == 1; }));
@@ -108,10 +108,11 @@ TEST_CASE("a client that goes while the answer is awaited") {
 }
 
 TEST_CASE("a client that goes or stalls inside its request's body") {
-  proxy p(with({.client_body = timer}));
   const bool chunked = GENERATE(true, false);
   const bool answered = GENERATE(true, false);  // the backend began its answer before the request was whole
   const auto what = GENERATE(act::reset, act::fin, act::stall);
+  if (answered && what == act::stall) return;  // in sim/timers_test.cpp: here the answer might be too late
+  proxy p(with({.client_body = what == act::stall ? timer : 1h}));
   auto client = p.client();
   client.send(chunked ? "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"
                       : "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhel");
@@ -135,9 +136,8 @@ TEST_CASE("a client that goes or stalls inside its request's body") {
     break;
   case act::stall:
     CHECK(result.ended - result.begun >= timer);
-    check(result, {end_cause::timeout, errc::client_body_timeout, side::downstream, at, answered ? 200 : 408,
-                   answered});
-    if (!answered) CHECK(read_message(client).status() == 408);
+    check(result, {end_cause::timeout, errc::client_body_timeout, side::downstream, at, 408, false});
+    CHECK(read_message(client).status() == 408);
     CHECK(client.end() == ending::fin);
     break;
   }
@@ -147,9 +147,9 @@ TEST_CASE("a client that goes or stalls inside its request's body") {
 }
 
 TEST_CASE("a client that goes or stalls inside the answer's body") {
-  proxy p(with({.send_stall = 300ms}));
   const bool websocket = GENERATE(true, false);
   const auto what = GENERATE(act::reset, act::fin, act::stall);
+  proxy p(with({.send_stall = what == act::stall ? timer : 1h}));
   auto client = p.client();
   client.send(websocket ? handshake() : get());
   auto backend = p.backend.accept();
@@ -158,14 +158,9 @@ TEST_CASE("a client that goes or stalls inside the answer's body") {
   backend.send("HTTP/1.1 404 Not Found\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n");
   const std::string chunk(1 << 20, 'x');
   if (what == act::stall) {
-    try {
-      while (backend.send_some(chunk, 100ms) != 0) {
-      }
-    } catch (const std::system_error&) {  // it has fired meanwhile
-    }
+    backend.flood();
     check(p.result(),
           {end_cause::timeout, errc::send_stall_timeout, side::downstream, stage::response, 404, true});
-    backend.end();
   } else {
     backend.send(chunk);
     read_head(client);
@@ -228,13 +223,15 @@ TEST_CASE("a backend that goes or stalls before its answer's head is whole") {
   const auto part =
       GENERATE(as<std::string>{}, "", "H", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n",
                "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
-  proxy p(with({.response = timer}));
+  const bool interim = part.ends_with("\r\n\r\n");
+  if (interim && what == act::stall) return;  // in sim/timers_test.cpp: here it might be too late
+  proxy p(with({.response = what == act::stall ? timer : 1h}));
   auto client = p.client();
   client.send(websocket ? handshake() : get());
   auto backend = p.backend.accept();
   read_head(backend);
   backend.send(part);
-  if (part.ends_with("\r\n\r\n")) CHECK(status_of(read_head(client)) == 103);
+  if (interim) CHECK(status_of(read_head(client)) == 103);
   else p.settle();
   perform(what, backend);
   const auto result = p.result();
@@ -246,24 +243,24 @@ TEST_CASE("a backend that goes or stalls before its answer's head is whole") {
   }
   CHECK(read_message(client).status() == (what == act::stall ? 504 : 502));
   CHECK(p.to.backends().front()->failed() == 1);
-  if (what != act::reset) CHECK(backend.end() == ending::fin);
+  if (what == act::fin) CHECK(backend.end() == ending::fin);
   client.send(get());  // the connection is still good
   auto again = p.backend.accept();
   read_head(again);
-  again.send(ok("fine"));
-  CHECK(read_message(client).body == "fine");
+  if (what != act::stall) again.send(ok("fine"));
+  CHECK(read_message(client).status() == (what == act::stall ? 504 : 200));
   client.close();
   p.result();
   check_gone(p);
 }
 
-TEST_CASE("a backend that goes or stalls inside its answer's body") {
+TEST_CASE("a backend that goes inside its answer's body") {  // one that stalls: in sim/timers_test.cpp
   const bool websocket = GENERATE(true, false);
-  const auto what = GENERATE(act::reset, act::fin, act::stall);
+  const auto what = GENERATE(act::reset, act::fin);
   const auto framing = GENERATE(as<std::string>{}, "Content-Length: 10\r\n\r\nhel",
                                 "Transfer-Encoding: chunked\r\n\r\n5\r\nhel", "\r\nhel");
   const bool until_close = framing == "\r\nhel";
-  proxy p(with({.response = timer}));
+  proxy p(with({.response = 1h}));
   auto client = p.client();
   client.send(websocket ? handshake() : get());
   auto backend = p.backend.accept();
@@ -272,10 +269,7 @@ TEST_CASE("a backend that goes or stalls inside its answer's body") {
   CHECK(client.read_until("hel").starts_with("HTTP/1.1 200 OK\r\n"));
   perform(what, backend);
   const auto result = p.result();
-  if (what == act::stall) {
-    CHECK(result.ended - result.begun >= timer);
-    check(result, {end_cause::timeout, errc::response_timeout, side::upstream, stage::response, 200, true});
-  } else if (what == act::fin && until_close) {
+  if (what == act::fin && until_close) {
     check(result, {end_cause::complete, {}, side::none, stage::response, 200, true});
     CHECK(result.keep_alive);
     CHECK(client.read_until("0\r\n\r\n") == "\r\n0\r\n\r\n");
@@ -293,18 +287,14 @@ TEST_CASE("a backend that goes or stalls inside its answer's body") {
 
 TEST_CASE("a backend that goes or stalls while the request's body is sent") {
   const auto what = GENERATE(act::reset, act::fin, act::stall);
-  proxy p(with({.upstream_send_stall = 300ms}));
+  proxy p(with({.upstream_send_stall = what == act::stall ? timer : 1h}));
   auto client = p.client();
   client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 67108864\r\n\r\n");
   auto backend = p.backend.accept();
   read_head(backend);
   const std::string chunk(1 << 20, 'x');
   if (what == act::stall) {
-    try {
-      while (client.send_some(chunk, 100ms) != 0) {
-      }
-    } catch (const std::system_error&) {
-    }
+    while (!client.readable(0ms)) client.send_some(chunk, 10ms);  // its body is longer than what is taken
     check(p.result(),
           {end_cause::timeout, errc::send_stall_timeout, side::upstream, stage::handshake, 504, false});
   } else {

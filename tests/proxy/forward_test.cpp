@@ -499,16 +499,13 @@ TEST_CASE("a backend that fails before it answers is followed by the next") {
   CHECK(result.backend->name() == second.name());
 }
 
-TEST_CASE("a refused and a stalling connect are followed by the next backend") {
+TEST_CASE("a refused connect is followed by the next backend") {
   listener good;
-  stalling_listener stalling;
-  proxy p({.how = with_timeouts({.connect = 100ms}),
-           .backends = {{.name = refusing_address()}, {.name = stalling.name()}, {.name = good.name()}}});
+  proxy p(
+      {.backends = {{.name = refusing_address()}, {.name = "unix:/nowhere/at/all"}, {.name = good.name()}}});
   auto client = p.client();
-  const auto begin = clock::now();
   client.send(handshake());
   auto backend = good.accept();
-  CHECK(clock::now() - begin >= 100ms);
   read_head(backend);
   backend.send(switching());
   CHECK(status_of(read_head(client)) == 101);

@@ -69,21 +69,16 @@ TEST_CASE("an operation may be begun on any thread") {
 
 TEST_CASE("a timer may fire on another thread than the operation's, just as that ends") {
   two_threads threads;
-  int late = 0;
   for (int i = 0; i != 200; ++i) {
     auto [ours, theirs] = threads.connect();
     auto head = async_read_head(ours, "GET", {.head = 1ms}, asio::use_future);
-    if (i % 2 == 0) std::this_thread::sleep_for(1ms);
-    asio::write(theirs, asio::buffer(request.substr(3)));
+    if (i % 2 == 0) std::this_thread::sleep_for(1ms);  // then either may come first
+    const bool comes = i % 4 != 3;
+    if (comes) asio::write(theirs, asio::buffer(request.substr(3)));
     const auto result = head.get();
-    if (result.error) {
-      CHECK(result.error == errc::client_head_timeout);
-      ++late;
-    } else {
-      CHECK(result.head.target == "/");
-    }
+    if (result.error || !comes) CHECK(result.error == errc::client_head_timeout);
+    else CHECK(result.head.target == "/");
   }
-  CHECK(late > 0);
 }
 
 TEST_CASE("a relay may be begun on any thread, over the two sides of a strand") {

@@ -61,13 +61,12 @@ TEST_CASE("frames of every size pass unchanged in both directions") {
   }
 }
 
-TEST_CASE("a Close handshake ends the tunnel at once, and the result has its codes") {
-  proxy p;
+TEST_CASE("a Close handshake ends the tunnel without a timer, and the result has its codes") {
+  proxy p({.how = with_timeouts({.idle = 1h, .half_close = 1h, .close_wait = 1h, .linger = 1h})});
   auto t = p.open();
   t.client.send(client_frame(text, "bye") + client_frame(close_frame, close_payload(1000, "done")));
   CHECK(read_frame(t.backend).payload == "bye");
   CHECK(close_code(read_frame(t.backend)) == 1000);
-  const auto begin = clock::now();
   t.backend.send(server_frame(close_frame, close_payload(1000)));
   t.backend.shutdown_send();  // RFC 6455 section 7.1.1: the server closes first
   CHECK(close_code(read_frame(t.client)) == 1000);
@@ -75,7 +74,6 @@ TEST_CASE("a Close handshake ends the tunnel at once, and the result has its cod
   t.client.close();
   CHECK(t.backend.end() == ending::fin);
   const auto result = p.result();
-  CHECK(clock::now() - begin < 4s);
   CHECK_FALSE(result.error);
   CHECK(result.cause == end_cause::closed);
   CHECK(result.who == side::downstream);
@@ -176,23 +174,6 @@ TEST_CASE("after one side's FIN a silent other side is waited for as long as hal
   check_counts(p, 1);
 }
 
-TEST_CASE("bytes of the other side renew half_close") {
-  proxy p({.how = with_timeouts(brief([](auto& t) { t.half_close = 1s; }))});
-  auto t = p.open();
-  t.client.shutdown_send();
-  CHECK(t.backend.read_some().empty());
-  auto last = clock::now();
-  for (const auto begin = last; last - begin < 2200ms;) {
-    last = clock::now();
-    t.backend.send(server_frame(text, "."));
-    CHECK(read_frame(t.client).payload == ".");
-    std::this_thread::sleep_for(50ms);
-  }
-  CHECK(p.results.size() == 0);
-  CHECK(p.result().error == errc::half_close_timeout);
-  CHECK(clock::now() - last >= 1s);
-}
-
 // ---- Resets.
 
 TEST_CASE("a reset of either side ends the other with a Close") {
@@ -249,10 +230,8 @@ TEST_CASE("a reset while the other side's data are stuck ends the tunnel") {
   const bool client_resets = GENERATE(true, false);
   auto& resets = client_resets ? t.client : t.backend;
   auto& sends = client_resets ? t.backend : t.client;
-  const std::string chunk(1 << 20, 'x');
   sends.send(frame_header(binary, 1ull << 40, !client_resets) + (client_resets ? "" : "mask"));
-  while (sends.send_some(chunk, 200ms) != 0) {
-  }
+  get_stuck(sends, client_resets ? side::upstream : side::downstream, p.sessions.take());
   resets.reset();
   sends.end();
   const auto result = p.result();
@@ -266,11 +245,8 @@ TEST_CASE("a reset while the other side's data are stuck ends the tunnel") {
 TEST_CASE("a tunnel on which nobody sends ends after idle") {
   proxy p({.how = with_timeouts(brief([](auto& t) { t.idle = 150ms; }))});
   auto t = p.open();
-  const auto begin = clock::now();
-  t.client.send(client_frame(text, "x"));
-  CHECK(read_frame(t.backend).payload == "x");
   const auto result = p.result();
-  CHECK(clock::now() - begin >= 150ms);
+  CHECK(result.ended - result.established >= 150ms);
   CHECK(result.error == errc::idle_timeout);
   CHECK(result.cause == end_cause::timeout);
   CHECK(result.who == side::local);
@@ -279,42 +255,14 @@ TEST_CASE("a tunnel on which nobody sends ends after idle") {
   check_counts(p, 1);
 }
 
-TEST_CASE("bytes of either side renew idle") {
-  proxy p({.how = with_timeouts(brief([](auto& t) { t.idle = 1s; }))});
-  auto up = p.open();
-  auto down = p.open();
-  auto last = clock::now();
-  for (const auto begin = last; last - begin < 2200ms;) {
-    last = clock::now();
-    up.client.send(client_frame(text, "."));
-    down.backend.send(server_frame(text, "."));
-    CHECK(read_frame(up.backend).payload == ".");
-    CHECK(read_frame(down.client).payload == ".");
-    std::this_thread::sleep_for(50ms);
-  }
-  CHECK(p.results.size() == 0);
-  CHECK(p.result().error == errc::idle_timeout);
-  CHECK(clock::now() - last >= 1s);
-  CHECK(p.result().error == errc::idle_timeout);
-}
-
 TEST_CASE("a peer that takes nothing ends the tunnel after send_stall") {
   const bool client_stalls = GENERATE(true, false);
   proxy p({.how = with_timeouts(
                brief([](auto& t) { t.send_stall = t.upstream_send_stall = 300ms, t.idle = 0ms; }))});
   auto t = p.open();
   auto& sends = client_stalls ? t.backend : t.client;
-  const std::string chunk(1 << 20, 'x');
   sends.send(frame_header(binary, 1ull << 40, !client_stalls) + (client_stalls ? "" : "mask"));
-  auto stuck = clock::now();
-  try {
-    for (;;) {
-      const auto begin = clock::now();
-      if (sends.send_some(chunk, 100ms) == 0) break;
-      stuck = begin;
-    }
-  } catch (const std::system_error&) {  // a slow machine: it was ended meanwhile
-  }
+  sends.flood();
   const auto result = p.result();
   CHECK(result.error == errc::send_stall_timeout);
   CHECK(result.who == (client_stalls ? side::downstream : side::upstream));
@@ -341,25 +289,6 @@ TEST_CASE("max_lifetime drains with 1001") {
 }
 
 // ---- Heartbeat.
-
-TEST_CASE("a ping of the proxy's goes between two fragments, never into one") {
-  proxy p({.how = {.tunnel = {.timeouts = brief(),
-                              .heartbeat = {.interval = 100ms, .timeout = 20s, .upstream = false}}}});
-  auto t = p.open();
-  t.backend.send(server_frame(text, "one ", false) + frame_header(continuation, 10, false, false) + "two");
-  CHECK(read_frame(t.client).payload == "one ");
-  CHECK(t.client.read(2 + 3).substr(2) == "two");
-  // Its time has come long ago when the fragment ends, and not before.
-  CHECK_FALSE(t.client.readable(300ms));
-  t.backend.send(" and so");
-  CHECK(t.client.read(7) == " and so");
-  const auto ours = read_frame(t.client);
-  CHECK(ours.code == ping);
-  CHECK(ours.payload.size() == 8);
-  CHECK_FALSE(ours.masked);
-  t.backend.send(server_frame(continuation, " three"));
-  CHECK(read_frame(t.client).payload == " three");
-}
 
 TEST_CASE("of equal pongs only the first, which answers our ping, is swallowed") {
   const bool to_client = GENERATE(true, false);
@@ -425,19 +354,6 @@ TEST_CASE("a side that answers no ping is dead, and the other one is told") {
   CHECK(result.cause == end_cause::timeout);
   CHECK(result.who == (client_dead ? side::downstream : side::upstream));
   check_counts(p, 1);
-}
-
-TEST_CASE("pings keep an otherwise idle tunnel open") {
-  proxy p({.how = {.tunnel = {.timeouts = brief([](auto& t) { t.idle = 1s; }),
-                              .heartbeat = {.interval = 100ms, .timeout = 20s, .upstream = false}}}});
-  auto t = p.open();
-  for (const auto begin = clock::now(); clock::now() - begin < 2200ms;) {
-    const auto ours = read_frame(t.client);
-    CHECK(ours.code == ping);
-    t.client.send(client_frame(pong, ours.payload));
-  }
-  CHECK(p.results.size() == 0);
-  CHECK_FALSE(t.backend.readable(0ms));
 }
 
 // ---- Drain.

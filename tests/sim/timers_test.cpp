@@ -68,12 +68,15 @@ TEST_CASE("client_head and keep_alive end the reading of a head") {
 
 TEST_CASE("client_body ends a request whose body stops, and each byte restarts it") {
   for (const auto streams : every_tier) {
-    for (const int bytes : {0, 3}) {
+    for (const auto& [bytes, answered] : {std::pair(0, false), {3, false}, {0, true}, {3, true}}) {
+      CAPTURE(static_cast<int>(streams), bytes, answered);
       bench b;
       b.streams = streams;
       b.how.tunnel.timeouts.client_body = 5s;
       b.request = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
-      b.b1().on_accept = answering([](peer&, const request_head&) {});
+      b.b1().on_accept = answering([begins = answered](peer& p, const request_head&) {
+        if (begins) p.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhel");
+      });
       b.start();
       for (int i = 0; i != bytes; ++i) {
         b.w.run_for(4s);
@@ -85,7 +88,8 @@ TEST_CASE("client_body ends a request whose body stops, and each byte restarts i
       CHECK(b.result().error == errc::client_body_timeout);
       CHECK(b.result().who == side::downstream);
       CHECK(b.result().cause == end_cause::timeout);
-      CHECK(b.result().status == 408);
+      CHECK(b.result().status == (answered ? 200 : 408));
+      CHECK(b.result().committed == answered);
       CHECK_FALSE(b.result().keep_alive);
       CHECK(b.faults() == none);
     }
@@ -107,6 +111,7 @@ TEST_CASE("connect ends an attempt") {
 }
 
 TEST_CASE("response ends a silent backend, and each of its bytes restarts it, the client's do not") {
+  const auto* const begins = GENERATE("", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
   for (const auto streams : every_tier) {
     for (const bool websocket : {false, true}) {
       bench b;
@@ -115,7 +120,7 @@ TEST_CASE("response ends a silent backend, and each of its bytes restarts it, th
       b.request = websocket ? websocket_request() : get;
       b.b1().on_accept = [](peer&) {};
       b.start();
-      for (const char* piece : {"HTTP/1.1 ", "200 OK\r\n"}) {
+      for (const auto& piece : {begins + std::string("HTTP/1.1 "), std::string("200 OK\r\n")}) {
         b.w.run_for(2s);
         b.client->send("GET ");
         b.w.run_for(2s);
@@ -148,16 +153,19 @@ TEST_CASE("response does not begin before the request's body is whole") {
 }
 
 TEST_CASE("response inside a body ends both sides") {
+  const auto* const framing = GENERATE("Content-Length: 10\r\n\r\n01234",
+                                       "Transfer-Encoding: chunked\r\n\r\n8\r\n01234", "\r\n01234");
   for (const auto streams : every_tier) {
     bench b;
     b.streams = streams;
     b.how.tunnel.timeouts.response = 5s;
     b.request = get;
-    b.b1().on_accept = answering_with("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234");
+    b.b1().on_accept = answering_with(std::string("HTTP/1.1 200 OK\r\n") + framing);
     b.start();
     b.w.run_for(4s);
     b.backend().send("5");
     b.w.run();
+    CHECK_FALSE(read_response(b.client->received).whole);
     CHECK(b.lasted() == 4s + 5s + 1ms);
     CHECK(b.result().error == errc::response_timeout);
     CHECK(b.result().who == side::upstream);
@@ -228,10 +236,14 @@ TEST_CASE("idle ends a tunnel on which nobody speaks, and both sides' bytes rest
   for (const auto streams : every_tier) {
     tunnel_bench b(streams, [](route& how) { how.tunnel.timeouts.idle = 5s; });
     b.establish();
-    b.w.run_for(4s);
-    b.client->send(frame(opcode::text, "a", from_client));
-    b.w.run_for(4s);
-    b.backend().send(frame(opcode::text, "b", from_server));
+    for (int i = 0; i != 3; ++i) {  // of one side alone, then of the other
+      b.w.run_for(4s);
+      b.client->send(frame(opcode::text, "a", from_client));
+    }
+    for (int i = 0; i != 3; ++i) {
+      b.w.run_for(4s);
+      b.backend().send(frame(opcode::text, "b", from_server));
+    }
     const auto last = b.w.now() + 1ms;
     b.w.run();
     CHECK(since(last, b.end.at) == 5s);
@@ -257,10 +269,13 @@ TEST_CASE("half_close takes over from idle when one side has sent FIN, and the o
       (by_client ? *b.client : b.backend()).fin();
       b.w.run_for(4s);
       CHECK((by_client ? b.backend() : *b.client).eof);
-      (by_client ? b.backend() : *b.client).send("late");
+      for (int i = 0; i != 3; ++i) {
+        if (i != 0) b.w.run_for(6s);
+        (by_client ? b.backend() : *b.client).send("late");
+      }
       const auto last = b.w.now() + 1ms;
       b.w.run_for(1s);
-      CHECK((by_client ? b.client_got() : b.backend().received) == "late");
+      CHECK((by_client ? b.client_got() : b.backend().received) == "latelatelate");
       b.w.run();
       CHECK(since(last, b.end.at) == 7s);
       CHECK(b.result().error == errc::half_close_timeout);
@@ -339,6 +354,34 @@ TEST_CASE("heartbeat pings a silent side, and ends the tunnel if nothing comes b
       CHECK(told.frames[0].masked);
       CHECK(b.faults() == none);
     }
+  }
+}
+
+TEST_CASE("a ping goes between two fragments, at the end of the one that was under way when it was due") {
+  for (const auto streams : every_tier) {
+    tunnel_bench b(streams, [](route& how) {
+      how.tunnel.heartbeat = {.interval = 20s, .upstream = false};
+      how.tunnel.timeouts.idle = 0s;
+    });
+    b.establish();
+    const auto first = frame(opcode::text, "one two", from_server, false);
+    const auto last = frame(opcode::continuation, " three", from_server);
+    b.backend().send(first.substr(0, 5));
+    b.w.run_for(60s);
+    CHECK(b.client_got() == first.substr(0, 5));
+    b.backend().send(first.substr(5));
+    b.w.run_for(2ms);
+    const auto seen = read_frames(b.client_got());
+    REQUIRE(seen.frames.size() == 2);
+    CHECK(seen.frames[0].bytes == first);
+    CHECK(seen.frames[1].code == opcode::ping);
+    CHECK(seen.frames[1].payload.size() == 8);
+    b.backend().send(last);
+    b.w.run_for(2ms);
+    CHECK(b.client_got() == first + seen.frames[1].bytes + last);
+    b.w.run();
+    CHECK(b.result().error == errc::heartbeat_timeout);
+    CHECK(b.faults() == none);
   }
 }
 
