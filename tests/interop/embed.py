@@ -1,12 +1,13 @@
 """The programs of examples/embed: each serves its own page and hands the upgrades on /chat to the backends."""
 
 import os
+import re
 import socket
-import time
 
 import clients
 import examples
 from examples import HANDSHAKE, exchange, expect
+from harness import eventually
 
 HOSTS = ("epoll", "cpp_httplib", "libmicrohttpd", "beast", "restinio")
 # RESTinio 0.6 hands over no byte behind the head.
@@ -52,22 +53,14 @@ def ends(world, name):
     port, child = examples.listening(world, program(name), examples.backend(world))
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(HANDSHAKE)
-        expect(b" 101 " in client.recv(65536), "no 101")
+        expect(b" 101 " in examples.read_until(client, b"\r\n\r\n"), "no 101")
         client.sendall(b"\x81\x82\0\0\0\0hi")
         received = client.recv(65536)
         client.sendall(b"\x88\x82\0\0\0\0\x03\xe8")
         while piece := client.recv(65536):
             received += piece
         expect(received == b"\x81\x02hi\x88\x02\x03\xe8", received)
-    wait_for(child, "ended: ")
-
-
-def wait_for(child, text):
-    for _ in range(400):
-        if text in child.output():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no '{text}' in:\n{child.output()}")
+    child.await_output("ended: ")
 
 
 def real_clients(report, world, name):
@@ -90,15 +83,14 @@ def authorized(token, tenant="blue"):
 def custom_gateway(world):
     name = program("custom_gateway")
     port, child = examples.listening(world, name, "127.0.0.1:0", f"blue={examples.backend(world)}")
-    wait_for(child, "administered on ")
-    admin = int(child.output().split("administered on ")[1].split()[0].rsplit(":", 1)[1])
+    admin = int(child.await_output(re.compile(r"administered on [^ ]*:(\d+)").search)[1])
     expect(exchange(port, HANDSHAKE).startswith(b"HTTP/1.1 401 "), "without a token")
     expect(exchange(port, authorized("alice-1", "red")).startswith(b"HTTP/1.1 404 "), "another tenant")
     first, second = (socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(2))
     with first, second:
         for each in (first, second):
             each.sendall(authorized("alice-1"))
-            expect(b" 101 " in each.recv(65536), "no 101")
+            expect(b" 101 " in examples.read_until(each, b"\r\n\r\n"), "no 101")
         expect(exchange(port, authorized("alice-1")).startswith(b"HTTP/1.1 429 "), "a third tunnel of alice's")
         numbers = get(admin, "/metrics")
         expect(b'tunnels{user="alice"} 2' in numbers and b"refused_total 3" in numbers, numbers)
@@ -108,12 +100,9 @@ def custom_gateway(world):
             examples.read_until(each, b"\x88\x0c\x0f\xa1signed out")
             each.sendall(b"\x88\x82\x00\x00\x00\x00\x0f\xa1")
             examples.read_rest(each)
-    for _ in range(400):
-        numbers = get(admin, "/metrics")
-        if b'tunnels{user="alice"} 0' in numbers:
-            break
-        time.sleep(0.02)
-    expect(b'tunnels{user="alice"} 0' in numbers and b'tenant="blue"' in numbers, numbers)
+    gone = eventually(lambda: b'tunnels{user="alice"} 0' in get(admin, "/metrics"))
+    numbers = get(admin, "/metrics")
+    expect(gone and b'tenant="blue"' in numbers, numbers)
     expect(exchange(admin, b"DELETE /users/bob HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 404 "), "bob")
 
 

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import tempfile
-import time
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANDSHAKE = (f"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -70,13 +69,8 @@ def echo_through(port, target="/chat"):
 def listening(world, name, *arguments):
     """Starts an example that prints where it listens."""
     child = world.start([program(world, name), "127.0.0.1:0", *arguments])
-    for _ in range(400):
-        found = re.search(r"listening on [^ ]*:(\d+)", child.output())
-        if found:
-            return int(found[1]), child
-        expect(child.process.poll() is None, f"{name} ended:\n{child.output()}")
-        time.sleep(0.02)
-    raise AssertionError(f"{name} does not say where it listens:\n{child.output()}")
+    found = child.await_output(re.compile(r"listening on [^ ]*:(\d+)").search)
+    return int(found[1]), child
 
 
 def detect(world):
@@ -108,7 +102,7 @@ def reverse_proxy(world):
     echo_through(port, "/any")
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(HANDSHAKE)
-        received = client.recv(65536)
+        received = read_until(client, b"\r\n\r\n")
         expect(b" 101 " in received, received)
         child.process.terminate()  # drained: a Close frame with 1001, then the end
         read_until(client, b"\x88\x02\x03\xe9", received)
@@ -122,13 +116,10 @@ def balancer(world):
     port, child = listening(world, "5_custom_balancer", *names)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as first:
         first.sendall(HANDSHAKE)
-        expect(b" 101 " in first.recv(65536), "no 101")
+        expect(b" 101 " in read_until(first, b"\r\n\r\n"), "no 101")
         echo_through(port)  # the other backend has fewer tunnels
-    for _ in range(400):
-        if all(f"{name} served it" in child.output() for name in names):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"not both backends served:\n{child.output()}")
+    for name in names:
+        child.await_output(f"{name} served it")
 
 
 def embedded(world):
@@ -137,15 +128,6 @@ def embedded(world):
     echo_through(port)
     port, _ = listening(world, "6_embed_in_your_server", f"127.0.0.1:{world.refusing_port()}")
     expect(exchange(port, HANDSHAKE, until=None).startswith(b"HTTP/1.1 502 "), "the host answers for a dead backend")
-
-
-def says(child, text):
-    for _ in range(1000):
-        if text in child.output():
-            return
-        expect(child.process.poll() is None, f"it ended:\n{child.output()}")
-        time.sleep(0.02)
-    raise AssertionError(f"it does not say {text!r}:\n{child.output()}")
 
 
 def watched_file(world):
@@ -162,20 +144,20 @@ def watched_file(world):
         port, child = listening(world, "7_watch_a_file", path)
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             client.sendall(HANDSHAKE)
-            received = client.recv(65536)
+            received = read_until(client, b"\r\n\r\n")
             expect(b" 101 " in received, received)
             write("# moved\n" + f"{second} weight=2\n")
-            says(child, f"{second} came")
-            says(child, f"{first} left")
+            child.await_output(f"{second} came")
+            child.await_output(f"{first} left")
             read_until(client, b"\x88", received)  # the tunnel of the first is drained
         echo_through(port)
         write(f"{second} wait=2\n")
-        says(child, "kept the old list: " + path + ":1: \"wait=2\" is not weight=N")
+        child.await_output("kept the old list: " + path + ":1: \"wait=2\" is not weight=N")
         write("")
-        says(child, "no backends")
+        child.await_output("no backends")
         echo_through(port)
         write(f"{second}\n127.0.0.1:{world.refusing_port()}\n")
-        says(child, "is down: ")
+        child.await_output("is down: ")
         child.process.terminate()
         expect(child.process.wait(20) == 0, child.output())
     code, _, said = run(world, "7_watch_a_file", "127.0.0.1:0", "/nowhere")

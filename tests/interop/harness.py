@@ -78,6 +78,14 @@ def nginx_version():
     return done.stderr.rpartition("/")[2].split()[0]
 
 
+def eventually(ask, patience=30):
+    """Asks again and again, for so many seconds at most, until the answer is true; the last answer."""
+    end = time.monotonic() + patience
+    while not (answer := ask()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return answer
+
+
 class Child:
     """A process of ours with what it wrote in a file."""
 
@@ -106,15 +114,34 @@ class Child:
 
     def await_listening(self, address):
         """Until it accepts connections."""
-        for _ in range(400):
+
+        def listens():
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.output()}")
             try:
                 socket.create_connection(address, timeout=5).close()
-                return
+                return True
             except OSError:
-                time.sleep(0.025)
-        raise RuntimeError(f"{self.name} does not listen on {address}:\n{self.output()}")
+                return False
+
+        if not eventually(listens):
+            raise RuntimeError(f"{self.name} does not listen on {address}:\n{self.output()}")
+
+    def await_output(self, wanted):
+        """Until it has written what `wanted` finds, or that text; what was found."""
+        find = wanted if callable(wanted) else lambda output: wanted in output
+
+        def said():
+            ended = self.process.poll() is not None  # asked first: it may say it at its end
+            found = find(self.output())
+            if not found and ended:
+                raise AssertionError(f"{self.name} ended, and did not say what was awaited:\n{self.output()}")
+            return found
+
+        found = eventually(said)
+        if not found:
+            raise AssertionError(f"{self.name} does not say {wanted!r}:\n{self.output()}")
+        return found
 
     def stop(self):
         """Its whole session: browsers have children of their own. The gateway ends at a first signal when its

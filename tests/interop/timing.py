@@ -113,16 +113,20 @@ DECIDED = {
 
 
 def check(pair, name, scenario):
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        both = pool.map(scenario, [(compare.ADDRESSES[name], pair.port) for name in ("nginx", "gateway")])
-        (theirs, their_time), (ours, our_time) = both
-    theirs = DECIDED.get(name, theirs)
-    # Milliseconds do not matter, a second does; what is under a sanitizer or on a busy machine is late.
-    late = 0.5 * pair.world.scale
-    if theirs != ours or not -0.5 < our_time - their_time < late:
-        raise compare.Difference(
-            f"nginx: {theirs} after {their_time:.2f} s; gateway: {ours} after {our_time:.2f} s"
-        )
+    # Milliseconds do not matter, a second does. On a busy machine one of them is late now and then: the same one,
+    # time and again, is wrong.
+    for _ in range(5):
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            both = pool.map(scenario, [(compare.ADDRESSES[name], pair.port) for name in ("nginx", "gateway")])
+            (theirs, their_time), (ours, our_time) = both
+        theirs = DECIDED.get(name, theirs)
+        if theirs == ours and -0.5 < our_time - their_time < 0.5 * pair.world.scale:
+            return
+        if theirs != ours:
+            break
+    raise compare.Difference(
+        f"nginx: {theirs} after {their_time:.2f} s; gateway: {ours} after {our_time:.2f} s"
+    )
 
 
 def run_all(report, world):

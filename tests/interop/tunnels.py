@@ -107,10 +107,10 @@ def drain_of_many(world, number):
         wrong = [end for end in ends if end[0] != 1012 or end[1] != "moving" or end[3]]
         expect(not wrong, f"{len(wrong)} of {len(ends)} were not closed cleanly: {wrong[:3]}")
         histogram = tenths([end[2] for end in ends], begun, 5000)
-        # A tenth each, as they were sent; a busy machine's clients see some of them later, and many at a time.
-        early = sum(histogram[:5]) / len(ends)
-        spread = 0.1 < early < 0.9 and max(histogram) < len(ends) / 2 and sum(map(bool, histogram)) >= 6
-        expect(spread, f"not spread: {histogram}")
+        # A tenth each, as they were sent: never more than that, but a busy machine's clients see some later.
+        for i in range(1, 10):
+            expect(sum(histogram[:i]) <= len(ends) * i / 10 + 2, f"too early: {histogram}")
+        expect(sum(histogram[:9]) > len(ends) / 10, f"all at the end: {histogram}")
         expect(gateway.process.wait(30) == 0, "the gateway did not end well")
     finally:
         for crowd in crowds:

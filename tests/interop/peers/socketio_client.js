@@ -8,7 +8,7 @@ const {io} = require('socket.io-client');
 const {run} = require('./scenarios.js');
 
 const url = process.argv[2];
-const addresses = 16;
+const addresses = 40;  // so many that each of two backends is somebody's, whatever their ports
 
 const ask = (socket, ...what) => socket.timeout(10000).emitWithAck(...what);
 
