@@ -25,6 +25,12 @@ std::string backend_for(const std::string& client) {
   return lease.backend()->name();
 }
 
+/// What becomes of a backend's Location.
+std::string redirected(const std::string& configuration, const char* target, std::string_view location) {
+  const auto answer = ask(configuration, {.target = target}).response(302, {{"Location", location}});
+  return std::string(answer.fields.value_or_empty("Location"));
+}
+
 }  // namespace
 
 TEST_CASE("the seed configuration sends a handshake to its upstream") {
@@ -233,8 +239,7 @@ TEST_CASE("proxy_redirect default translates a backend's Location") {
       "}"
       "location /off/ { proxy_pass http://127.0.0.1:81/base/; proxy_redirect off; }");
   const auto location = [&](const char* target, std::string_view value) {
-    return std::string(
-        ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
+    return redirected(text, target, value);
   };
   CHECK(location("/app/x", "http://127.0.0.1:81/base/y") == "http://example.test:8020/app/y");
   CHECK(location("/app/x", "http://127.0.0.1:81/other") == "http://127.0.0.1:81/other");
@@ -252,8 +257,7 @@ TEST_CASE(
       " proxy_redirect ~^http://(?<name>\\w+)\\.test(/.*)$ https://$host/$name$2; proxy_redirect http://b "
       "http://c; }");
   const auto location = [&](const char* target, std::string_view value) {
-    return std::string(
-        ask(text, {.target = target}).response(302, {{"Location", value}}).fields.value_or_empty("Location"));
+    return redirected(text, target, value);
   };
   CHECK(location("/", "http://127.0.0.1:81/y") == "https://127.0.0.1:81/y");
   CHECK(location("/", "/y") == "/y");

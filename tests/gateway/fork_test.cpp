@@ -51,6 +51,20 @@ peer grant(listener& backend) {
   return up;
 }
 
+/// A host with a pool.
+struct host {
+  /// A client whose connection is the pool's.
+  peer adopted() {
+    auto client = peer::connect(door.port());
+    pool.adopt(wsproxy::descriptor::given(::fcntl(door.accept().descriptor(), F_DUPFD_CLOEXEC, 0)), to,
+               upgrade());
+    return client;
+  }
+  listener door, backend;
+  wsproxy::upstream to{{{.name = backend.name()}}};
+  wsproxy::worker_pool pool{1};
+};
+
 }  // namespace
 
 TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and what waits for them") {
@@ -58,23 +72,20 @@ TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and w
   proxy front;
   auto through_gateway = front.open();
 
-  listener door, backend;
-  const wsproxy::upstream to({{.name = backend.name()}});
-  wsproxy::worker_pool pool(1);
-  auto adopted = peer::connect(door.port());
-  pool.adopt(wsproxy::descriptor::given(::fcntl(door.accept().descriptor(), F_DUPFD_CLOEXEC, 0)), to,
-             upgrade());
-  auto behind_pool = grant(backend);
+  host h;
+  auto adopted = h.adopted();
+  auto behind_pool = grant(h.backend);
 
-  auto forwarded = peer::connect(door.port());
-  auto ours = door.accept();
+  auto forwarded = peer::connect(h.door.port());
+  auto ours = h.door.accept();
   background loop;
   asio::generic::stream_protocol::socket socket(loop.context, asio::generic::stream_protocol(AF_INET, 0),
                                                 ::fcntl(ours.descriptor(), F_DUPFD_CLOEXEC, 0));
   mailbox<wsproxy::forward_result> results;
-  loop.call(
-      [&] { wsproxy::async_forward(socket, to, upgrade(), [&](auto end) { results.put(std::move(end)); }); });
-  auto behind_forward = grant(backend);
+  loop.call([&] {
+    wsproxy::async_forward(socket, h.to, upgrade(), [&](auto end) { results.put(std::move(end)); });
+  });
+  auto behind_forward = grant(h.backend);
   read_head(adopted);
   read_head(forwarded);
 
@@ -83,7 +94,7 @@ TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and w
   for (const auto* own : {&through_gateway.client, &through_gateway.backend, &adopted, &behind_pool,
                           &forwarded, &ours, &behind_forward})
     known.insert(own->descriptor());
-  for (const auto* own : {&front.backend, &door, &backend}) known.insert(own->descriptor());
+  for (const auto* own : {&front.backend, &h.door, &h.backend}) known.insert(own->descriptor());
   for (const int number : open_descriptors()) {
     CAPTURE(number);
     if (!known.contains(number)) CHECK((::fcntl(number, F_GETFD) & FD_CLOEXEC) != 0);
@@ -95,12 +106,9 @@ TEST_CASE("what is opened is closed on exec: listeners, clients, backends, and w
 TEST_CASE("a child that only ends leaves the tunnels of its parent alone") {
   proxy front;
   auto first = front.open();
-  listener door, backend;
-  const wsproxy::upstream to({{.name = backend.name()}});
-  wsproxy::worker_pool pool(1);
-  auto second = peer::connect(door.port());
-  pool.adopt(wsproxy::descriptor::given(::dup(door.accept().descriptor())), to, upgrade());
-  auto behind_pool = grant(backend);
+  host h;
+  auto second = h.adopted();
+  auto behind_pool = grant(h.backend);
   read_head(second);
 
   for (int i = 0; i != 3; ++i) {

@@ -536,7 +536,7 @@ TEST_CASE("A slow backend holds the client's body back, not the proxy's memory")
   }
 }
 
-TEST_CASE("A rewrite changes the head in both directions, and one that throws is answered 500") {
+TEST_CASE("A rewrite changes the head in both directions") {
   bench b;
   b.request = get();
   b.how.rewrite_request = [](const exchange& what, const backend& to, request_rewrite& rewrite) {
@@ -554,23 +554,9 @@ TEST_CASE("A rewrite changes the head in both directions, and one that throws is
   b.run();
   CHECK(read_response(b.client->received).head.fields.value_or_empty("X-By") == "us");
   CHECK(b.faults() == none);
-
-  for (const bool request : {false, true}) {
-    bench c;
-    c.request = get();
-    if (request) c.how.rewrite_request = [](auto&&...) { throw std::runtime_error("no"); };
-    else c.how.rewrite_response = [](const exchange&, response_head& head) { head.reason = "a\r\nb"; };
-    c.b1().on_accept = answering_with(ok("x"));
-    c.run();
-    CHECK(c.result().error == errc::bad_rewrite);
-    CHECK(c.result().status == 500);
-    CHECK_FALSE(c.result().committed);
-    CHECK(c.client->received.empty());
-    CHECK(c.faults() == none);
-  }
 }
 
-TEST_CASE("What a host's function throws, and a status that would be framed otherwise, is a 500") {
+TEST_CASE("What a host's function throws, a head that is none, and another framing's status, is a 500") {
   struct failing : balancer {
     std::optional<std::size_t> pick(pick_request&) override { throw 7; }
   };
@@ -579,6 +565,9 @@ TEST_CASE("What a host's function throws, and a status that would be framed othe
       [](bench& b) { b.how.on_attempt = [](auto&&...) { throw 7; }; },
       [](bench& b) { b.how.rewrite_request = [](auto&&...) { throw 7; }; },
       [](bench& b) { b.how.rewrite_response = [](auto&&...) { throw 7; }; },
+      [](bench& b) {
+        b.how.rewrite_response = [](const exchange&, response_head& head) { head.reason = "a\r\nb"; };
+      },
       [](bench& b) {
         b.how.rewrite_response = [](const exchange&, response_head& head) { head.status = 204; };
       },
