@@ -78,23 +78,10 @@ std::string expected_arguments(const rule& r) {
 }
 
 /// The index of a word that looks like the next directive's name: a known one, first on its line.
-std::size_t swallowed(const directive& d) {
-  for (std::size_t i = 1; i < d.words.size(); ++i)
-    if (!d.words[i].quoted && d.words[i].at.line > d.words[i - 1].end.line && is_known(d.words[i].text))
-      return i;
+std::size_t swallowed(std::span<const word> words) {
+  for (std::size_t i = 1; i < words.size(); ++i)
+    if (!words[i].quoted && words[i].at.line > words[i - 1].end.line && is_known(words[i].text)) return i;
   return 0;
-}
-
-void apply_one(scope& in, const directive& d, std::map<const rule*, position>& seen);
-
-/// A directive that swallowed the next one for want of a semicolon: says so, and reads both.
-void split(scope& in, const directive& d, std::size_t at, std::map<const rule*, position>& seen) {
-  in.report().error(d.words[at - 1].end, "a \";\" is missing here: " + quote(d.words[at]) +
-                                             " begins on line " + std::to_string(d.words[at].at.line));
-  directive first{{d.words.begin(), d.words.begin() + static_cast<std::ptrdiff_t>(at)}};
-  directive second{{d.words.begin() + static_cast<std::ptrdiff_t>(at), d.words.end()}, d.block, d.children};
-  apply_one(in, first, seen);
-  apply_one(in, second, seen);
 }
 
 bool check_shape(const scope& in, const directive& d, const rule& r) {
@@ -117,12 +104,10 @@ bool check_shape(const scope& in, const directive& d, const rule& r) {
 /// What follows their first argument are parameters, of which none is called like a directive.
 bool takes_parameters(const rule& r) { return r.name == "listen" || (r.name == "server" && !r.block); }
 
-void apply_one(scope& in, const directive& d, std::map<const rule*, position>& seen) {
-  const auto next = swallowed(d);
-  const auto* const found = find_rule(in, d.name());
-  if (next != 0 && (found == nullptr || d.arguments() > found->most || d.block != found->block ||
-                    takes_parameters(*found)))
-    return split(in, d, next, seen);
+using earlier_ones = std::map<const rule*, position>;
+
+/// `next`: an argument that is called like a directive and begins a line, or 0.
+void apply_found(scope& in, const directive& d, const rule* found, std::size_t next, earlier_ones& seen) {
   if (found == nullptr) return;
   using how = rule::disposition;
   if (found->how == how::refused) {
@@ -152,10 +137,28 @@ void apply_one(scope& in, const directive& d, std::map<const rule*, position>& s
   found->act(in, d);
 }
 
+/// Where a directive swallowed the next ones for want of semicolons, it says so, and reads all of them.
+void apply_one(scope& in, const directive& d, earlier_ones& seen) {
+  auto rest = std::span(d.words);
+  for (;;) {
+    const auto next = swallowed(rest);
+    const auto* const found = find_rule(in, rest.front());
+    const bool ended = next == 0 || (found != nullptr && rest.size() - 1 <= found->most &&
+                                     d.block == found->block && !takes_parameters(*found));
+    if (ended && rest.size() == d.words.size()) return apply_found(in, d, found, next, seen);
+    if (ended) return apply_found(in, {{rest.begin(), rest.end()}, d.block, d.children}, found, next, seen);
+    in.report().error(rest[next - 1].end, "a \";\" is missing here: " + quote(rest[next]) +
+                                              " begins on line " + std::to_string(rest[next].at.line));
+    const auto first = rest.first(next);
+    apply_found(in, {{first.begin(), first.end()}}, found, 0, seen);
+    rest = rest.subspan(next);
+  }
+}
+
 }  // namespace
 
 void apply(scope& in, const std::vector<directive>& list) {
-  std::map<const rule*, position> seen;
+  earlier_ones seen;
   for (const auto& one : list) apply_one(in, one, seen);
 }
 

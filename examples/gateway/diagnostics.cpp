@@ -6,6 +6,22 @@
 #include "values.hpp"
 
 namespace wsproxy_gateway {
+namespace {
+
+/// A message may quote a word of any length: nobody reads more of it.
+std::string shortened(std::string text) {
+  constexpr std::size_t beginning = 400, end = 200;
+  if (text.size() <= 2 * (beginning + end)) return text;
+  const auto in_character = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xC0u) == 0x80u;
+  };
+  auto from = beginning, to = text.size() - end;
+  while (from != 0 && in_character(from)) --from;
+  while (to != text.size() && in_character(to)) ++to;
+  return text.replace(from, to - from, " … ");
+}
+
+}  // namespace
 
 std::string position::to_string() const {
   return (file ? *file : std::string("?")) + ":" + std::to_string(line) + ":" + std::to_string(column);
@@ -18,13 +34,11 @@ std::string diagnostic::to_string() const {
 }
 
 void diagnostics::add(diagnostic::kind is, const position& at, std::string text) {
+  diagnostic fresh{is, at, shortened(std::move(text))};
   // A file that is included twice would otherwise say everything twice.
-  for (const auto& known : all_)
-    if (known.at.line == at.line && known.at.column == at.column && known.text == text &&
-        *known.at.file == *at.file)
-      return;
+  if (!known_.insert(at.to_string() + " " + fresh.text).second) return;
   if (is == diagnostic::kind::error) ++errors_;
-  all_.push_back({is, at, std::move(text)});
+  all_.push_back(std::move(fresh));
 }
 
 std::vector<diagnostic> diagnostics::sorted() const {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace wsproxy_gateway {
@@ -38,6 +39,7 @@ class diagnostics {
   void add(diagnostic::kind is, const position& at, std::string text);
 
   std::vector<diagnostic> all_;
+  std::unordered_set<std::string> known_;  // as text
   std::size_t errors_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <set>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include "directives.hpp"
 #include "router.hpp"
@@ -41,6 +42,12 @@ class includer {
 
   std::vector<directive> expand(std::vector<directive> list) {
     std::vector<directive> result;
+    if (list.empty()) return result;
+    if (depth_ == deepest) {
+      report_.error(list.front().at(), "blocks and included files are nested too deeply");
+      return result;
+    }
+    ++depth_;
     for (auto& one : list) {
       if (one.name() == "include" && !one.name().quoted && !one.block) {
         if (one.arguments() == 1) include(one.words[1], result);
@@ -50,10 +57,14 @@ class includer {
       one.children = expand(std::move(one.children));
       result.push_back(std::move(one));
     }
+    --depth_;
     return result;
   }
 
  private:
+  static constexpr std::size_t deepest = 100;  // blocks and files inside each other; real ones have ten or so
+  static constexpr std::size_t most = 100'000;  // files that are included, each as often as it is
+
   void include(const word& what, std::vector<directive>& into) {
     auto path = what.text;
     if (!path.starts_with('/')) path = folder_ + "/" + path;
@@ -71,24 +82,34 @@ class includer {
   }
 
   void read(const std::string& path, const word& from, std::vector<directive>& into) {
-    if (std::ranges::find(open_, path) != open_.end()) {
+    std::error_code error;
+    const auto real = std::filesystem::weakly_canonical(path, error).string();
+    if (std::ranges::find(open_, real) != open_.end()) {
       report_.error(from.at, "\"" + path + "\" includes itself");
       return;
     }
+    if (read_ == most) {
+      if (!std::exchange(too_many_, true))
+        report_.error(from.at, "more than " + std::to_string(most) + " files are included");
+      return;
+    }
+    ++read_;
     std::string why;
     const auto text = read_whole(path, why);
     if (!text) {
       report_.error(from.at, "cannot read \"" + path + "\": " + why);
       return;
     }
-    open_.push_back(path);
+    open_.push_back(real);
     for (auto& one : expand(parse_syntax(*text, std::make_shared<const std::string>(path), report_)))
       into.push_back(std::move(one));
     open_.pop_back();
   }
 
   std::string folder_;
-  std::vector<std::string> open_;
+  std::vector<std::string> open_;  // as the system knows them
+  std::size_t depth_ = 0, read_ = 0;
+  bool too_many_ = false;
   diagnostics& report_;
 };
 

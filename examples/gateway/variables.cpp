@@ -293,14 +293,16 @@ std::size_t variable_table::assignable(std::string_view name, const position& at
 }
 
 void variable_table::resolve(diagnostics& report) {
+  auto known = builtin_variables();
   for (auto& one : entries_) {
+    if (!one.value) one.value = find_builtin(one.name);
+    if (one.value) known.push_back(one.name);
+  }
+  std::size_t suggestions = 100;  // each looks at all that are known
+  for (const auto& one : entries_) {
     if (one.value) continue;
-    one.value = find_builtin(one.name);
-    if (one.value) continue;
-    std::vector<std::string_view> known = builtin_variables();
-    for (const auto& other : entries_)
-      if (other.value) known.push_back(other.name);
-    const auto meant = closest(one.name, known);
+    const auto meant = suggestions == 0 ? std::string_view() : closest(one.name, known);
+    if (suggestions != 0) --suggestions;
     if (is_nginx_variable(one.name)) {
       report.error(one.used_at, "the variable \"$" + one.name + "\" is not supported");
       continue;

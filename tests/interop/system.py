@@ -1,6 +1,8 @@
-"""What the system has to do with the gateway: who reads its logs, and who may connect to its sockets."""
+"""What the system has to do with the gateway: who reads its logs, who may connect to its sockets, how much memory
+it takes."""
 
 import os
+import resource
 import select
 import socket
 import stat
@@ -128,7 +130,29 @@ def rights_of_a_socket(world):
     expect(found["gateway"] == found["nginx"] == oct(0o666), found)
 
 
+# ---- Memory
+
+
+def without_semicolons(world):
+    """What is wrong with a file takes no more memory than the file: 20,000 directives, none of them ended."""
+    lines = 20000
+    path = world.write(
+        "no-semicolons.conf",
+        "events {}\nhttp { server { location / {\n" + "proxy_read_timeout 1s\n" * lines + "} } }\n",
+    )
+    # A sanitizer's own memory is beyond any limit.
+    bound = (lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))) if world.scale == 1 else None
+    done = subprocess.run(
+        [world.gateway, "-t", "-c", path], stderr=subprocess.PIPE, preexec_fn=bound, timeout=300 * world.scale
+    )
+    said = done.stderr.decode().splitlines()
+    missing = sum("a \";\" is missing here" in line for line in said)
+    repeated = sum("directive is duplicate" in line for line in said)
+    expect((done.returncode, missing, repeated) == (1, lines, lines - 1), said[-3:])
+
+
 TESTS = {
+    "a file without semicolons takes no memory": without_semicolons,
     "standard error without a reader": standard_error,
     "an access log without a reader": access_log,
     "no client forges a line of the error log": forged_lines,
