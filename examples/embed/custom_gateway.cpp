@@ -4,10 +4,9 @@
 //
 //   embed_custom_gateway LISTEN ADMIN TENANT=BACKEND...
 //
-//   curl -N -H 'Authorization: Bearer alice-1' -H 'X-Tenant: blue' … http://LISTEN/   a tunnel of alice's
-//   curl http://ADMIN/metrics                                                         the numbers
-//   curl -X DELETE http://ADMIN/users/alice                                           closes her tunnels:
-//   4001
+//   curl -N -H 'Authorization: Bearer alice-1' -H 'X-Tenant: blue' … http://LISTEN/  a tunnel of alice's
+//   curl http://ADMIN/metrics                                                        the numbers
+//   curl -X DELETE http://ADMIN/users/alice                                          closes her tunnels: 4001
 //
 // Left out: where tokens really come from. Here they are NAME-NUMBER.
 

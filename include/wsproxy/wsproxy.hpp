@@ -2,13 +2,13 @@
 //
 // The life of one connection, and the header that each step is in:
 //
-//   head       bytes become a request_head and early bytes        http/head_parser.hpp, proxy/read_head.hpp
-//   classify   plain HTTP, a WebSocket handshake, or refused      websocket/upgrade.hpp
-//   pick       a balancer chooses a backend; a lease counts it    upstream/upstream.hpp,
-//   upstream/balancer.hpp connect    TCP or a Unix socket                               proxy/dial.hpp
-//   handshake  the request goes up, the answer is verified        websocket/handshake.hpp, proxy/forward.hpp
-//   tunnel     two pumps, one liveness                            proxy/tunnel.hpp, policy.hpp
-//   result     one forward_result, exactly once                   proxy/exchange.hpp
+//   head       bytes become a request_head and early bytes       http/head_parser.hpp, proxy/read_head.hpp
+//   classify   plain HTTP, a WebSocket handshake, or refused     websocket/upgrade.hpp
+//   pick       a balancer chooses a backend; a lease counts it   upstream/upstream.hpp, upstream/balancer.hpp
+//   connect    TCP or a Unix socket                              proxy/dial.hpp
+//   handshake  the request goes up, the answer is verified       websocket/handshake.hpp, proxy/forward.hpp
+//   tunnel     two pumps, one liveness                           proxy/tunnel.hpp, policy.hpp
+//   result     one forward_result, exactly once                  proxy/exchange.hpp
 //
 // One call does all of it: async_forward (proxy/forward.hpp). A server made of these parts: gateway
 // (gateway/gateway.hpp). For a host with a loop or threads of its own: worker_pool::adopt

@@ -2,8 +2,11 @@
 //
 //   asio::io_context context;
 //   wsproxy::upstream chat({{.name = "127.0.0.1:9001"}, {.name = "127.0.0.1:9002"}},
-//   wsproxy::consistent_hash()); wsproxy::gateway gateway(context.get_executor(), [&](const
-//   wsproxy::inbound&) { return wsproxy::pass{chat}; }); gateway.listen("0.0.0.0:8080"); context.run();
+//                          wsproxy::consistent_hash());
+//   wsproxy::gateway gateway(context.get_executor(),
+//                            [&](const wsproxy::inbound&) { return wsproxy::pass{chat}; });
+//   gateway.listen("0.0.0.0:8080");
+//   context.run();
 //
 // It is built from the public operations only (async_read_head, async_forward, async_send), so whatever it
 // does, another server can do too.

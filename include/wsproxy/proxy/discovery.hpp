@@ -4,8 +4,9 @@
 // file) derive from `discovery` and say what you found; a `follower` brings it to the upstream:
 //
 //   class from_consul : public wsproxy::discovery {
-//     void start(sink to) override { watch_ = consul_.watch("chat", [to](auto nodes) {
-//     to.found(backends_of(nodes)); }); }
+//     void start(sink to) override {
+//       watch_ = consul_.watch("chat", [to](auto nodes) { to.found(backends_of(nodes)); });
+//     }
 //     ...
 //   };
 //   wsproxy::follower keeps_up(chat, std::make_unique<from_consul>(...));
