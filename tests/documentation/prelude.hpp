@@ -10,9 +10,10 @@
 
 using namespace std::chrono_literals;
 
-#define GIVEN                                                                                          \
-  [[maybe_unused]] asio::io_context &context, [[maybe_unused]] asio::ip::tcp::socket &socket,          \
-      [[maybe_unused]] wsproxy::worker_pool &pool, [[maybe_unused]] int fd,                            \
-      [[maybe_unused]] wsproxy::upstream chat, [[maybe_unused]] wsproxy::request_head head,            \
-      [[maybe_unused]] std::string bytes_behind_the_head, [[maybe_unused]] std::string client_address, \
+#define GIVEN                                                                                               \
+  [[maybe_unused]] asio::io_context &context, [[maybe_unused]] asio::ip::tcp::socket &socket,               \
+      [[maybe_unused]] wsproxy::worker_pool &pool, [[maybe_unused]] int fd,                                 \
+      [[maybe_unused]] wsproxy::upstream chat, [[maybe_unused]] wsproxy::request_head head,                 \
+      [[maybe_unused]] std::string bytes_behind_the_head,                                                   \
+      [[maybe_unused]] std::string bytes_read_behind_the_head, [[maybe_unused]] std::string client_address, \
       [[maybe_unused]] wsproxy::exchange what, [[maybe_unused]] wsproxy::gateway gateway
