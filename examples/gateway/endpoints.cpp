@@ -34,8 +34,8 @@ std::string text_of(const ::sockaddr* at) {
 
 std::optional<endpoint> parse_endpoint(std::string_view text, bool port_alone, const word& source,
                                        diagnostics& report) {
-  const auto fail = [&](std::string_view why) {
-    report.error(source.at, std::string(why) + " in \"" + source.text + "\"");
+  const auto fail = [&](std::string_view why, std::string_view right = {}) {
+    report.error(source.at, std::string(why).append(" in \"").append(source.text).append("\"").append(right));
     return std::nullopt;
   };
   if (to_lower(text.substr(0, 5)) == "unix:") {
@@ -71,12 +71,14 @@ std::optional<endpoint> parse_endpoint(std::string_view text, bool port_alone, c
       port = text;
       has_port = true;
     }
+    if (text.find("://") != text.npos)
+      return fail("invalid host", ": an address is HOST:PORT, without http://");
     if (result.host.find_first_of(":[]/?") != std::string::npos) return fail("invalid host");
   }
   if (result.host.empty()) return fail("no host");
   if (has_port) {
     result.port = parse_port(port);
-    if (!result.port) return fail("invalid port");
+    if (!result.port) return fail("invalid port", ": a port is 1 to 65535");
   }
   return result;
 }

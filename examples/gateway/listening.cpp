@@ -121,8 +121,10 @@ void add_name(scope& in, const word& source) {
     return;
   }
   if (!is_plausible_host(text)) in.all.doubtful_names.emplace_back(in.server, source);
-  if (text.find('/') != text.npos)
-    in.report().warning(source.at, "server name \"" + source.text + "\" has suspicious symbols");
+  if (text.find_first_of("/,") != text.npos)
+    in.report().warning(source.at,
+                        "server name \"" + source.text +
+                            "\" has suspicious symbols: names have spaces between them, and no path");
   names.push_back({is, std::string(text), std::nullopt});
 }
 

@@ -224,7 +224,7 @@ void check_files(draft& all, const location_list& list) {
       all.report.error(
           files->second,
           "this location would serve files, which is not supported: it needs proxy_pass or return");
-    else if (location->locations.empty())
+    else if (location->locations.empty() && !all.report.failed())  // else it may be what could not be read
       all.report.warning(location->at, "location \"" + location->name +
                                            "\" has neither proxy_pass nor return: requests are answered 404");
   }

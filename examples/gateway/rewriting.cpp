@@ -89,7 +89,7 @@ void return_answer(scope& in, const directive& d) {
   answer result{302, std::nullopt};
   if (status) {
     if (*status > 999 || *status < 200) {
-      in.report().error(first.at, "invalid return code \"" + first.text + "\"");
+      in.report().error(first.at, "invalid return code \"" + first.text + "\": it is 200 to 999");
       return;
     }
     result.status = static_cast<int>(*status);

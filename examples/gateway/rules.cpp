@@ -282,7 +282,8 @@ void error_log(scope& in, const directive& d) {
   static constexpr std::string_view levels[] = {"debug", "info", "notice", "warn",
                                                 "error", "crit", "alert",  "emerg"};
   if (d.arguments() > 1 && std::ranges::find(levels, d.words[2].text) == std::end(levels)) {
-    in.report().error(d.words[2].at, "invalid log level \"" + d.words[2].text + "\"");
+    in.report().error(d.words[2].at, "invalid log level \"" + d.words[2].text +
+                                         "\": it is debug, info, notice, warn, error, crit, alert or emerg");
     return;
   }
   if (path == "stderr") return;

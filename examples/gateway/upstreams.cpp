@@ -58,6 +58,15 @@ void report_parameter(scope& in, const word& source) {
     in.report().error(source.at, "parameter \"" + source.text + "\" is not supported");
     return;
   }
+  const std::string_view number = ": it takes a number", time = ": it takes a time, 30s or 1m30s";
+  const std::pair<std::string_view, std::string_view> known[] = {{"weight", ": it takes a number above 0"},
+                                                                 {"max_conns", number},
+                                                                 {"max_fails", number},
+                                                                 {"fail_timeout", time},
+                                                                 {"slow_start", time}};
+  for (const auto& [parameter, right] : known)
+    if (name == parameter)
+      return in.report().error(source.at, "invalid parameter \"" + source.text + "\"" + std::string(right));
   const auto meant = closest(
       name, {"weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "resolve", "backup", "down"});
   in.report().error(source.at,

@@ -30,6 +30,24 @@ TEST_CASE("an error is one line, whatever it quotes") {
         strings{"t.conf:5:1: error: unknown directive \"frob\\x0Anicate\\x09\xC3\xA4\\x1B[m\""});
 }
 
+TEST_CASE("what is no value is told what would be one") {
+  CHECK(in_location("return 1000;") ==
+        strings{"t.conf:5:8: error: invalid return code \"1000\": it is 200 to 999"});
+  CHECK(in_http("error_log stderr debgu;") ==
+        strings{
+            "t.conf:3:18: error: invalid log level \"debgu\": it is debug, info, notice, warn, error, crit, "
+            "alert or emerg"});
+  CHECK(of(with_server("server_name a.test, b.test; return 204;")) ==
+        strings{
+            "t.conf:4:13: warning: server name \"a.test,\" has suspicious symbols: names have spaces between "
+            "them, and no path"});
+}
+
+TEST_CASE("a location whose directives cannot be read is not said to have none") {
+  CHECK(of(with_server("location / { return; }")) ==
+        strings{"t.conf:4:14: error: invalid number of arguments in \"return\" directive: it takes 1 to 2"});
+}
+
 TEST_CASE("a directive in the wrong block is told where it belongs") {
   CHECK(in_location("listen 80;") ==
         strings{"t.conf:5:1: error: \"listen\" directive is not allowed here; it belongs into server"});
@@ -148,9 +166,9 @@ TEST_CASE("upstreams are checked") {
   CHECK(in_http("upstream u { server 127.0.0.1:1 weigth=2; }") ==
         strings{"t.conf:3:33: error: invalid parameter \"weigth=2\"; did you mean \"weight\"?"});
   CHECK(in_http("upstream u { server 127.0.0.1:1 weight=0; }") ==
-        strings{"t.conf:3:33: error: invalid parameter \"weight=0\""});
+        strings{"t.conf:3:33: error: invalid parameter \"weight=0\": it takes a number above 0"});
   CHECK(in_http("upstream u { server 127.0.0.1:99999; }") ==
-        strings{"t.conf:3:21: error: invalid port in \"127.0.0.1:99999\""});
+        strings{"t.conf:3:21: error: invalid port in \"127.0.0.1:99999\": a port is 1 to 65535"});
   CHECK(in_http("upstream u { ip_hash; server 127.0.0.1:1; server 127.0.0.1:2 backup; }")
             .at(0)
             .find("backup") != std::string::npos);
@@ -176,7 +194,7 @@ TEST_CASE("proxy_pass is checked") {
 
 TEST_CASE("listen and server_name are checked") {
   CHECK(in_http("server { listen 127.0.0.1:0; }") ==
-        strings{"t.conf:3:17: error: invalid port in \"127.0.0.1:0\""});
+        strings{"t.conf:3:17: error: invalid port in \"127.0.0.1:0\": a port is 1 to 65535"});
   CHECK(in_http("server { listen 127.0.0.1:1 fast; }") ==
         strings{"t.conf:3:29: error: invalid parameter \"fast\""});
   CHECK(in_http("server { listen 127.0.0.1:1; listen 127.0.0.1:1; }") ==

@@ -83,13 +83,14 @@ constexpr mistake mistakes[] = {
      "t.conf:14:5: error: \"proxy_pass\" directive is not allowed here; it belongs into location or if in a "
      "location"},
     {"listen 127.0.0.1:8020;", "listen 127.0.0.1:80200;",
-     "t.conf:12:12: error: invalid port in \"127.0.0.1:80200\""},
+     "t.conf:12:12: error: invalid port in \"127.0.0.1:80200\": a port is 1 to 65535"},
     {"listen 127.0.0.1:8020;", "listen 127.0.0.1:8020 defualt_server;",
      "t.conf:12:27: error: invalid parameter \"defualt_server\"; did you mean \"default_server\"?"},
     {"listen 127.0.0.1:8020;", "listen 127.0.0.1:8020 ssl;",
      "t.conf:12:27: error: \"ssl\" is not supported: this gateway speaks plain HTTP/1.1"},
     {"server 127.0.0.1:9002;", "server http://127.0.0.1:9002;",
-     "t.conf:9:12: error: invalid host in \"http://127.0.0.1:9002\""},
+     "t.conf:9:12: error: invalid host in \"http://127.0.0.1:9002\": an address is HOST:PORT, without "
+     "http://"},
     {"server 127.0.0.1:9002;", "server 127.0.0.1:9002 max_fail=2;",
      "t.conf:9:27: error: invalid parameter \"max_fail=2\"; did you mean \"max_fails\"?"},
     {"60s;", "60s; proxy_read_timeout 30s;",
@@ -162,7 +163,7 @@ TEST_CASE("mistakes in several places are told in one go, in the order of the te
     text.replace(text.find(right), std::string_view(right).size(), wrong);
   CHECK(messages(wsproxy_gateway::load_text(text, "t.conf")) ==
         strings{"t.conf:4:20: error: a \";\" is missing here",
-                "t.conf:8:12: error: invalid port in \"127.0.0.1:90010\"",
+                "t.conf:8:12: error: invalid port in \"127.0.0.1:90010\": a port is 1 to 65535",
                 "t.conf:12:5: error: unknown directive \"listne\"; did you mean \"listen\"?",
                 "t.conf:19:26: error: invalid value \"60z\" in \"proxy_read_timeout\" directive: a time is "
                 "60s, 1m30s "

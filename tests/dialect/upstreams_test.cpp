@@ -48,7 +48,7 @@ TEST_CASE("slow_start and backup are refused with the methods that have none") {
   for (const std::string method : {"", "least_conn;"})
     CHECK(in_upstream(method + "server 127.0.0.1:1 slow_start=30s; server 127.0.0.1:2 backup;").empty());
   CHECK(in_upstream("server 127.0.0.1:1 slow_start=soon;") ==
-        strings{"t.conf:3:33: error: invalid parameter \"slow_start=soon\""});
+        strings{"t.conf:3:33: error: invalid parameter \"slow_start=soon\": it takes a time, 30s or 1m30s"});
 }
 
 TEST_CASE("resolve: a name is looked up while running, and needs not be found yet") {
