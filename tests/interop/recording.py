@@ -494,7 +494,10 @@ def send(client, data):
 def end_of(client, reader, responses):
     """How the connection stands: open, ended, or its end was announced and has not come yet."""
     if not reader.ended:
-        said_close = bool(responses) and b"close" in value_of(responses[-1].get("fields", []), b"connection")
+        said_close = bool(responses) and any(
+            name.lower() == b"connection" and b"close" in value.lower()
+            for name, value in responses[-1].get("fields", [])
+        )
         if select.select([client], [], [], 1 if said_close else 0)[0]:
             reader.more()
         elif said_close:
