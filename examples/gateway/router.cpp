@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/websocket/upgrade.hpp>
 
 #include "answers.hpp"
@@ -224,16 +223,6 @@ const place& place_of(const configuration& config, const wsproxy::inbound& reque
   }
 }
 
-/// What the library's own refusal says of how to do better: its fields without those of its page. Whether the
-/// connection is closed is the gateway's to say.
-void add_refusal_fields(const std::error_code& why, wsproxy::fields& out) {
-  wsproxy::head_parser parser(wsproxy::head_parser::kind::response);
-  if (!parser.feed(wsproxy::make_refusal(why)).done) return;
-  const auto refusal = parser.take_response();
-  for (const auto line : refusal.fields)
-    if (!line.name.starts_with("Content-") && line.value != "close") out.add(line.name, line.value);
-}
-
 }  // namespace
 
 wsproxy::respond router::error_answer(int status, const std::error_code& why,
@@ -242,7 +231,8 @@ wsproxy::respond router::error_answer(int status, const std::error_code& why,
   const auto& where = place_of(*config_, request, state);
   evaluation e{config_->variables, request.head, state};
   auto page = make_page(status, why ? why.message() : std::string(), where, e);
-  if (status == 426) add_refusal_fields(why, page.extra);
+  if (status == 426)
+    for (const auto& line : wsproxy::refusal_fields(why)) page.extra.add(line.name, line.value);
   return page;
 }
 

@@ -125,9 +125,7 @@ constexpr builtin builtins[] = {
      [](evaluation& e, std::string& out) { append_lines(e, "X-Forwarded-For", out); }},
     {"proxy_add_x_forwarded_for",
      [](evaluation& e, std::string& out) {
-       append_lines(e, "X-Forwarded-For", out);
-       if (e.head.fields.find("X-Forwarded-For")) out += ", ";
-       out += e.state.client;
+       out += wsproxy::append_forwarded_for(e.head.fields, e.state.client);
      }},
     {"upstream_addr", [](evaluation& e, std::string& out) { out += e.state.upstreams; }},
     {"status", append_status},

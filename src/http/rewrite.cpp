@@ -60,7 +60,7 @@ void strip_hop_by_hop(fields& lines) {
 
 std::string append_forwarded_for(const fields& lines, std::string_view client) {
   auto all = lines.joined("X-Forwarded-For");
-  if (!all.empty()) all += ", ";
+  if (lines.find("X-Forwarded-For")) all += ", ";
   return all.append(client);
 }
 

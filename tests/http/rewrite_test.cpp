@@ -85,6 +85,7 @@ TEST_CASE("a head full of nominations costs no more than sorting them") {
 TEST_CASE("the client's address is put behind what X-Forwarded-For says") {
   CHECK(append_forwarded_for({}, "10.0.0.1") == "10.0.0.1");
   CHECK(append_forwarded_for({{"x-forwarded-for", "1.1.1.1"}}, "10.0.0.1") == "1.1.1.1, 10.0.0.1");
+  CHECK(append_forwarded_for({{"X-Forwarded-For", ""}}, "10.0.0.1") == ", 10.0.0.1");  // as nginx
   CHECK(append_forwarded_for(
             {{"X-Forwarded-For", "1.1.1.1, 2.2.2.2"}, {"A", "b"}, {"X-Forwarded-For", "3.3.3.3"}}, "::1") ==
         "1.1.1.1, 2.2.2.2, 3.3.3.3, ::1");
