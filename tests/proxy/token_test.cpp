@@ -436,13 +436,16 @@ template <class Operation> void check_any_handler() {
 using default_socket = asio::use_awaitable_t<>::as_default_on_t<tcp::socket>;
 static_assert(wsproxy::readiness_stream<default_socket>);
 asio::awaitable<wsproxy::forward_result> serve(default_socket socket, wsproxy::upstream to) {
-  auto read = co_await wsproxy::async_read_head(socket, {}, {});
+  // g++ 12 destroys braced temporaries of a co_await twice: they are variables here.
+  std::string none, answer;
+  auto read = co_await wsproxy::async_read_head(socket, none, wsproxy::read_head_options());
   wsproxy::exchange what{.head = std::move(read.head), .early = std::move(read.early)};
   auto result = co_await wsproxy::async_forward(socket, to, std::move(what));
-  co_await wsproxy::async_send(socket, wsproxy::make_response(result.status, "", {}, true), {});
-  wsproxy::exchange again{.head = {}};
-  co_await wsproxy::async_forward(socket, to, std::move(again), wsproxy::edge_dialer{});
-  co_await wsproxy::async_forward(std::move(socket), to, {});
+  answer = wsproxy::make_response(result.status, "", wsproxy::fields(), true);
+  co_await wsproxy::async_send(socket, std::move(answer), wsproxy::send_options());
+  wsproxy::exchange again, last;
+  co_await wsproxy::async_forward(socket, to, std::move(again), wsproxy::edge_dialer());
+  co_await wsproxy::async_forward(std::move(socket), to, std::move(last));
   co_return result;
 }
 
