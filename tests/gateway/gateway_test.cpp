@@ -955,6 +955,7 @@ TEST_CASE("a gateway that is stopped by who is told of an answer does not send i
   auto client = p.client();
   client.send(get("/"));
   CHECK(client.read_all().empty());
+  p.settle();  // it has asked for the server, which is about to go
 }
 
 TEST_CASE("a gateway without work lets its context end") {
