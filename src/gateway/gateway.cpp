@@ -25,7 +25,7 @@ namespace {
 using client_socket = detail::gateway_socket;
 using endpoint = asio::generic::stream_protocol::endpoint;
 constexpr auto accept_pause = std::chrono::milliseconds(500);
-constexpr int accepts_per_turn = 512;
+constexpr int accepts_per_turn = 512;  // as many as may wait, usually
 
 }  // namespace
 

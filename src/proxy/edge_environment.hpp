@@ -21,7 +21,7 @@ class edge_environment final : public asio::execution_context::service, public e
 
   explicit edge_environment(asio::execution_context& context) : service(context) {}
 
-  /// Called when it is to fire earlier, or is idle, with the lock held, on any thread. Set once, at first.
+  /// Called when it is to fire earlier, or has become idle, with the lock held, on any thread. Set once, at first.
   std::function<void()> on_change = [] {};
 
   time_point now() noexcept override { return std::chrono::steady_clock::now(); }
@@ -36,7 +36,7 @@ class edge_environment final : public asio::execution_context::service, public e
   void disarm(timer& t) noexcept override {
     const std::lock_guard lock(mutex_);
     queue_.disarm(t);
-    if ((armed_ = queue_.size()) == 0) on_change();
+    if (armed_.exchange(queue_.size()) != 0 && queue_.empty()) on_change();
   }
   std::uint64_t random() override {
     const std::lock_guard lock(mutex_);

@@ -27,10 +27,9 @@
 #include <asio/prefer.hpp>
 
 #include <wsproxy/proxy/detail/submit.hpp>
+#include <wsproxy/proxy/detail/target_of.hpp>
 #include <wsproxy/proxy/edge_context.hpp>
 #include <wsproxy/proxy/edge_socket.hpp>
-
-#include <wsproxy/proxy/detail/target_of.hpp>
 
 namespace wsproxy::detail {
 
@@ -53,7 +52,7 @@ struct edge_state {
   bool direct;             // its executor is the context's own: a handler may run where the event is taken
   bool readable = false;   // as the last event, read or write has shown
   bool writable = false;
-  bool urgent = false;  // it is heard between any two lots of events
+  bool urgent = false;  // among the loop's urgent ones
   bool ended = false;   // FIN, reset or error has been seen: reading will not block again
   waiter reader, writer;
   edge_state* next = nullptr;
@@ -93,10 +92,13 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     return shared_;
   }
 
-  /// Every state is known from its beginning to its end, open or not.
+  /// This one is heard between any two full lots of events.
   void hurry(edge_state& s) {
-    if (!std::exchange(s.urgent, true)) urgent_.push_back(&s);
+    if (s.urgent) return;
+    urgent_.push_back(&s);
+    s.urgent = true;
   }
+  /// Every state is known from its beginning to its end, open or not.
   void know(edge_state& s) noexcept {
     s.next = first_;
     if (first_ != nullptr) first_->previous = &s;
@@ -216,14 +218,14 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     return count;
   }
 
-  // The kernel tells of events in their order, and many may be before one that cannot wait.
+  // The kernel tells of events in their order, and many may be before one that cannot wait. By index: the
+  // list may change in a handler; one that is missed by that has its event.
   void tell_urgent() {
-    std::vector<std::uint64_t> ready;
-    for (const auto* s : urgent_) {
-      pollfd at{s->descriptor, POLLIN, 0};
-      if (s->reader && ::poll(&at, 1, 0) > 0) ready.push_back(name_of(*s));
+    for (std::size_t i = 0; i < urgent_.size(); ++i) {
+      const auto& s = *urgent_[i];
+      pollfd at{s.descriptor, POLLIN, 0};
+      if (s.reader && ::poll(&at, 1, 0) > 0) tell(name_of(s), EPOLLIN);
     }
-    for (const auto name : ready) tell(name, EPOLLIN);
   }
   static std::uint64_t name_of(const edge_state& s) noexcept {
     return std::uint64_t{s.turn} << 32 | static_cast<std::uint32_t>(s.descriptor);

@@ -143,7 +143,9 @@ std::size_t edge_socket::try_write(std::span<const asio::const_buffer> from, std
   return n;
 }
 
-void edge_socket::hurry() { state_->loop->hurry(*state_); }
+void edge_socket::hurry() {
+  if (state_->loop != nullptr) state_->loop->hurry(*state_);
+}
 
 void edge_socket::exhausted() noexcept {
   if (!state_->ended) state_->readable = false;

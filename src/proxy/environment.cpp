@@ -10,9 +10,9 @@
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 
+#include <wsproxy/proxy/detail/target_of.hpp>
 #include <wsproxy/proxy/detail/timer_queue.hpp>
 
-#include <wsproxy/proxy/detail/target_of.hpp>
 #include "entropy.hpp"
 #ifdef __linux__
 #include "edge_environment.hpp"

@@ -278,29 +278,31 @@ TEST_CASE("set $args makes the query that the backend gets") {
   CHECK(target("/none?a") == "/none");
 }
 
-TEST_CASE("an error page carries the fields that are always added") {
-  const auto config =
-      load(with_server("add_header X-Always $status always; location / { proxy_pass http://127.0.0.1:1; }"));
+namespace {
+/// What is answered where something failed; without a head where none could be read.
+wsproxy::respond error_page(const std::string& text, int status, wsproxy::errc why,
+                            bool head_was_read = true) {
   const request what;
-  const auto head = what.head();
+  const auto head = head_was_read ? what.head() : wsproxy::request_head();
   const wsproxy::inbound in{head, what.client, 1, what.local, what.local_port, 0, 1, 1};
-  const auto page = wsproxy_gateway::router(config).error_answer(502, wsproxy::errc::connect_failed, in);
+  return wsproxy_gateway::router(load(text)).error_answer(status, why, in);
+}
+}  // namespace
+
+TEST_CASE("an error page carries the fields that are always added") {
+  const auto text =
+      with_server("add_header X-Always $status always; location / { proxy_pass http://127.0.0.1:1; }");
+  const auto page = error_page(text, 502, wsproxy::errc::connect_failed);
   CHECK(page.status == 502);
   CHECK(page.extra.value_or_empty("X-Always") == "502");
   CHECK(page.body.find("502 Bad Gateway") != std::string::npos);
-  const wsproxy::request_head none;
-  const wsproxy::inbound unread{none, what.client, 1, what.local, what.local_port, 0, 1, 1};
-  CHECK(wsproxy_gateway::router(config).error_answer(400, wsproxy::errc::bad_start_line, unread).close);
+  CHECK(error_page(text, 400, wsproxy::errc::bad_start_line, false).close);
 }
 
 TEST_CASE("who is told to upgrade is told to what") {
-  const auto config =
-      load(with_server("location / { proxy_pass http://127.0.0.1:1; add_header X-Always a always; }"));
-  const request what;
-  const auto head = what.head();
-  const wsproxy::inbound in{head, what.client, 1, what.local, what.local_port, 0, 1, 1};
   const auto page =
-      wsproxy_gateway::router(config).error_answer(426, wsproxy::errc::bad_websocket_version, in);
+      error_page(with_server("location / { proxy_pass http://127.0.0.1:1; add_header X-Always a always; }"),
+                 426, wsproxy::errc::bad_websocket_version);
   CHECK(page.extra.joined("Sec-WebSocket-Version") == "13");
   CHECK(page.extra.joined("Upgrade") == "websocket");
   CHECK(page.extra.joined("Connection") == "upgrade");  // "close" is added by the gateway, which knows

@@ -894,21 +894,24 @@ TEST_CASE("what is left of a gateway ends on its executor's thread, wherever the
 TEST_CASE("accepting pauses without a descriptor or a thread more, for there may be none") {
   wsproxy::edge_context context;
   mailbox<std::string> warnings;
+  mailbox<bool> paused;
   wsproxy::gateway server(
       context.get_executor(), echo_target,
       {.max_connections = 1, .on_warning = [&](std::string_view text) { warnings.put(std::string(text)); }});
   const auto at = server.listen("127.0.0.1:0");
   const auto port = static_cast<std::uint16_t>(std::stoul(at.substr(at.rfind(':') + 1)));
+  const auto before = open_descriptors();
   std::thread runner([&] { context.run(); });
   {
     auto first = peer::connect(port);
     first.send(get("/in"));
     CHECK(read_message(first).body == "/in");
     auto second = peer::connect(port);
-    const auto before = open_descriptors();
     second.send(get("/waits"));
     CHECK_THAT(warnings.take(), ContainsSubstring("accepting is paused"));
-    CHECK(open_descriptors() == before);
+    asio::post(context, [&] { paused.put(true); });  // behind what the pause has begun
+    paused.take();
+    CHECK(open_descriptors() == before + 3);  // both ends of the first, and the second client's own
     first.close();
     CHECK(read_message(second).body == "/waits");
   }

@@ -26,6 +26,7 @@
 
 #include <wsproxy/proxy/edge_socket.hpp>
 
+#include "tests/support/allocator.hpp"
 #include "tests/support/messages.hpp"
 
 // Every kind of completion token with every operation. (What the operations do is tested elsewhere.)
@@ -285,28 +286,8 @@ template <class Operation> void check_slot() {
   CHECK(end.error == op.cancelled());
 }
 
-struct memory {
-  long made = 0, live = 0;
-};
-template <class T> struct counting_allocator {
-  using value_type = T;
-  explicit counting_allocator(memory& all) : counts(&all) {}
-  template <class U> counting_allocator(const counting_allocator<U>& from) : counts(from.counts) {}
-  T* allocate(std::size_t n) {
-    ++counts->made;
-    ++counts->live;
-    return std::allocator<T>().allocate(n);
-  }
-  void deallocate(T* at, std::size_t n) {
-    --counts->live;
-    std::allocator<T>().deallocate(at, n);
-  }
-  bool operator==(const counting_allocator&) const = default;
-  memory* counts;
-};
-
 template <class Operation> void check_allocator() {
-  memory used;
+  allocations used;
   check_handler<Operation>([&](auto handler) {
     return asio::bind_allocator(counting_allocator<std::byte>(used), std::move(handler));
   });

@@ -17,32 +17,15 @@
 #include <wsproxy/proxy/tunnel.hpp>
 #include <wsproxy/upstream/upstream.hpp>
 
+#include "tests/support/allocator.hpp"
+
 #include "actors.hpp"
 #include "world.hpp"
 
 namespace sim {
 
-/// Counts what a handler's associated allocator gives and takes back.
-struct allocations {
-  long live = 0;
-  long made = 0;
-};
-template <class T> struct counting_allocator {
-  using value_type = T;
-  explicit counting_allocator(allocations& all) : counts(&all) {}
-  template <class U> counting_allocator(const counting_allocator<U>& from) : counts(from.counts) {}
-  T* allocate(std::size_t n) {
-    ++counts->live;
-    ++counts->made;
-    return std::allocator<T>().allocate(n);
-  }
-  void deallocate(T* at, std::size_t n) {
-    --counts->live;
-    std::allocator<T>().deallocate(at, n);
-  }
-  bool operator==(const counting_allocator&) const = default;
-  allocations* counts;
-};
+using test::allocations;
+using test::counting_allocator;
 
 /// What is seen of one operation from outside, and what it is called off with.
 struct watch_base {

@@ -131,8 +131,9 @@ class WSPROXY_EXPORT edge_socket {
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
   /// Somebody else's call on the descriptor (accept, recvmsg) has found nothing to read: the next wait waits.
   void exhausted() noexcept;
-  /// From now on it is heard among any hundred or so others that have something to say, and not behind all of
-  /// them: for a listening socket, whose queue must not run over while a thousand connections end.
+  /// From now on, whatever its descriptor, it is told of what there is to read among any hundred or so others
+  /// that are told something, and not behind all of them: for a listening socket, whose queue must not run
+  /// over while a thousand connections end. It costs a system call in every such hundred.
   void hurry();
   void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
   void close() noexcept;                             ///< waits end with asio::error::operation_aborted
