@@ -58,8 +58,8 @@ struct timeouts {
   duration boundary_wait = std::chrono::seconds(5);
   /// Our Close was sent: how long to wait for the peer's before FIN.
   duration close_wait = std::chrono::seconds(5);
-  /// FIN was sent: how long to read on, so that what was sent is not lost to a reset,
-  /// before the connection is closed. [lingering_timeout]
+  /// FIN was sent: how long to read on, so that what was sent is not lost to a reset, before the connection
+  /// is closed. A client with which Close frames were exchanged is closed without. [lingering_timeout]
   duration linger = std::chrono::seconds(5);
 
   bool operator==(const timeouts&) const = default;

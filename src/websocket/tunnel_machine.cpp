@@ -78,8 +78,9 @@ void tunnel_machine::on_write_error(side to, std::error_code error, time_point n
 }
 
 void tunnel_machine::on_fin_sent(side to, time_point now) noexcept {
-  auto& p = at(to);
-  if (p.bye == farewell::fin_due) enter(to, p.ended ? farewell::over : farewell::fin_sent, now);
+  if (at(to).bye != farewell::fin_due) return;
+  enter(to, at(to).ended ? farewell::over : farewell::fin_sent, now);
+  advance(to, now);
 }
 
 void tunnel_machine::close(end_cause cause, std::uint16_t code, std::string_view reason, time_point now) {
@@ -175,7 +176,7 @@ void tunnel_machine::say_goodbye(side to, std::uint16_t code, std::string_view r
 
 // What has been sent and seen may end a wait before its timer does.
 void tunnel_machine::advance(side s, time_point now) noexcept {
-  const auto& p = at(s);
+  auto& p = at(s);
   const auto& source = other(s);
   const auto& feed = source.in;
   if (p.bye == farewell::close_due) {
@@ -186,6 +187,13 @@ void tunnel_machine::advance(side s, time_point now) noexcept {
   // An answer cannot be seen where frames are not followed.
   if (p.bye == farewell::close_sent && (p.ended || p.in.close_seen() || !p.in.tracked()))
     enter(s, farewell::fin_due, now);
+  // Who opened a connection and has exchanged Close frames says nothing more, and waits for the end of it
+  // (RFC 6455 section 7.1.1). Toward the backend that one are we.
+  if (s == side::downstream && p.bye == farewell::fin_sent && closes_exchanged(s)) {
+    p.ended = true;
+    enter(s, farewell::over, now);
+    if (source.ended && source.bye == farewell::none) enter(opposite(s), farewell::fin_due, now);
+  }
 }
 
 void tunnel_machine::enter(side s, farewell next, time_point now) noexcept {
@@ -231,12 +239,13 @@ bool tunnel_machine::is_pinged(side s) const noexcept {
          !p.ended && other(s).in.may_inject();
 }
 
-// After FIN, whether that side has nothing more to say: else it is half-closed, which has a timer of its own.
-bool tunnel_machine::lingers(side s) const noexcept {
-  const auto& p = at(s);
-  const auto& feed = other(s).in;
-  return closing_ || p.mute || (p.closed && (other(s).closed || feed.close_injected()));
+// Its Close was seen, and one was sent to it.
+bool tunnel_machine::closes_exchanged(side s) const noexcept {
+  return at(s).closed && (other(s).closed || other(s).in.close_injected());
 }
+
+// After FIN, whether that side has nothing more to say: else it is half-closed, which has a timer of its own.
+bool tunnel_machine::lingers(side s) const noexcept { return closing_ || at(s).mute || closes_exchanged(s); }
 
 // The timer of the tunnel as a whole, as visit(armed since, length, the error that it is).
 template <class Visit> void tunnel_machine::tunnel_timer(Visit visit) const {

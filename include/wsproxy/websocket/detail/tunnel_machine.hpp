@@ -159,6 +159,7 @@ class WSPROXY_EXPORT tunnel_machine {
   peer& other(side s) noexcept { return peers_[s != side::upstream]; }
   const peer& other(side s) const noexcept { return peers_[s != side::upstream]; }
   bool is_pinged(side s) const noexcept;
+  bool closes_exchanged(side s) const noexcept;
   bool lingers(side s) const noexcept;
   void silence_broken(side from) noexcept;
   void after_frames(side from, time_point now);
