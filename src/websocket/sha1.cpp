@@ -1,24 +1,37 @@
 #include "sha1.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
+#include <cstring>
 
 namespace wsproxy {
 namespace {
 
 class hasher {
  public:
-  void add(std::uint8_t byte) noexcept {
-    block_[fill_++] = byte;
-    ++size_;
-    if (fill_ == block_.size()) compress();
+  void add(std::string_view text) noexcept {
+    size_ += text.size();
+    while (!text.empty()) {
+      const auto taken = std::min(text.size(), block_.size() - fill_);
+      std::memcpy(block_.data() + fill_, text.data(), taken);
+      fill_ += taken;
+      text.remove_prefix(taken);
+      if (fill_ == block_.size()) compress();
+    }
   }
 
   sha1_digest finish() noexcept {
-    const std::uint64_t bits = size_ * 8;
-    add(0x80);
-    while (fill_ != block_.size() - 8) add(0);
-    for (int shift = 56; shift >= 0; shift -= 8) add(static_cast<std::uint8_t>(bits >> shift));
+    constexpr std::size_t length_at = 64 - 8;
+    block_[fill_++] = 0x80;
+    if (fill_ > length_at) {
+      std::fill(block_.begin() + fill_, block_.end(), std::uint8_t{0});
+      compress();
+    }
+    std::fill(block_.begin() + fill_, block_.begin() + length_at, std::uint8_t{0});
+    for (std::size_t i = 0; i != 8; ++i)
+      block_[length_at + i] = static_cast<std::uint8_t>(size_ * 8 >> (56 - 8 * i));
+    compress();
     sha1_digest digest{};
     for (std::size_t i = 0; i != digest.size(); ++i)
       digest[i] = static_cast<std::uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
@@ -56,6 +69,7 @@ class hasher {
     steps(0x8f1bbcdc, [](u32 x, u32 y, u32 z) { return (x & y) | (x & z) | (y & z); });
     steps(0xca62c1d6, [](u32 x, u32 y, u32 z) { return x ^ y ^ z; });
     state_ = {state_[0] + a, state_[1] + b, state_[2] + c, state_[3] + d, state_[4] + e};
+
     fill_ = 0;
   }
 
@@ -69,8 +83,7 @@ class hasher {
 
 sha1_digest sha1(std::initializer_list<std::string_view> parts) noexcept {
   hasher hash;
-  for (const auto part : parts)
-    for (const char c : part) hash.add(static_cast<std::uint8_t>(c));
+  for (const auto part : parts) hash.add(part);
   return hash.finish();
 }
 
