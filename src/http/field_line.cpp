@@ -2,7 +2,23 @@
 
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 namespace wsproxy {
+namespace {
+
+std::string fault_of(const fields& lines) {
+  std::size_t number = 0;
+  for (const auto& line : lines) {
+    ++number;
+    if (!is_token(line.name)) return fmt::format("the name of field line {} is no token", number);
+    if (!fits_on_a_line(line.value))
+      return fmt::format("the value of field {} contains CR, LF or NUL", line.name);
+  }
+  return {};
+}
+
+}  // namespace
 
 std::optional<field> split_field_line(std::string_view line) noexcept {
   const auto colon = line.find(':');
@@ -11,13 +27,9 @@ std::optional<field> split_field_line(std::string_view line) noexcept {
 }
 
 void append_field_lines(std::string& out, const fields& lines) {
-  for (const auto& line : lines) {
-    if (!is_token(line.name)) throw std::invalid_argument("a field name must be a token");
-    if (!fits_on_a_line(line.value))
-      throw std::invalid_argument("a field value must not contain CR, LF or NUL");
-    out.append(line.name).append(": ").append(line.value).append("\r\n");
-  }
-  out += "\r\n";
+  if (!lines.well_formed()) throw std::invalid_argument(fault_of(lines));
+  for (const auto& line : lines) out.append(line.name).append(": ", 2).append(line.value).append("\r\n", 2);
+  out.append("\r\n", 2);
 }
 
 bool fits_on_a_line(std::string_view text) noexcept {

@@ -4,22 +4,24 @@
 #include <cstring>
 
 #include "characters.hpp"
+#include "field_line.hpp"
 
 namespace wsproxy {
 
 namespace {
 
-// Within reach of the compiler in every search below: most names differ in their size or first letter.
-inline bool same(std::string_view a, std::string_view b) noexcept {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i != a.size(); ++i)
-    if (a[i] != b[i] && characters::lower(a[i]) != characters::lower(b[i])) return false;
-  return true;
-}
+constexpr std::size_t first_lines = 8;
+constexpr std::size_t first_bytes = 240;
+
+bool is_well_formed(const field& line) noexcept { return is_token(line.name) && fits_on_a_line(line.value); }
 
 }  // namespace
 
-bool iequals(std::string_view a, std::string_view b) noexcept { return same(a, b); }
+bool detail::same_letters(const char* a, const char* b, std::size_t size) noexcept {
+  for (std::size_t i = 0; i != size; ++i)
+    if (a[i] != b[i] && characters::lower(a[i]) != characters::lower(b[i])) return false;
+  return true;
+}
 
 std::string_view trim(std::string_view text) noexcept {
   const auto blank = [](char c) { return c == ' ' || c == '\t'; };
@@ -33,31 +35,38 @@ bool is_token(std::string_view text) noexcept {
 }
 
 void fields::add(std::string_view name, std::string_view value) {
-  value = trim(value);
+  const field line{name, trim(value)};
+  looked_at_ = looked_at_ && is_well_formed(line);
+  put(line.name, line.value);
+}
+
+void fields::put(std::string_view name, std::string_view value) {
   const auto at = text_.size();
   const extent added{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(name.size()),
                      static_cast<std::uint32_t>(at + name.size()), static_cast<std::uint32_t>(value.size())};
+  if (lines_.size() == lines_.capacity()) lines_.reserve(std::max(first_lines, 2 * lines_.size()));
   const auto needed = at + name.size() + value.size();
   if (needed <= text_.capacity()) {
-    lines_.push_back(added);
-    text_.append(name).append(value);
-    return;
+    if (value.data() == name.data() + name.size())
+      text_.append(name.data(), needed - at);  // as they lie here
+    else text_.append(name).append(value);
+  } else {  // the arguments may lie in text_, which must therefore outlive the copying
+    std::string grown;
+    grown.reserve(std::max({needed, 2 * text_.capacity(), first_bytes}));
+    grown.append(text_).append(name).append(value);
+    text_.swap(grown);
   }
-  // The arguments may lie in text_, which must therefore outlive the copying.
-  std::string grown;
-  grown.reserve(std::max(needed, 2 * text_.capacity()));
-  grown.append(text_).append(name).append(value);
   lines_.push_back(added);
-  text_.swap(grown);
 }
 
 void fields::set(std::string_view name, std::string_view value) {
   value = trim(value);
   const auto named = [&](const extent& each) {
-    return same({text_.data() + each.name, each.name_size}, name);
+    return iequals({text_.data() + each.name, each.name_size}, name);
   };
   const auto first = std::find_if(lines_.begin(), lines_.end(), named);
   if (first == lines_.end()) return add(name, value);
+  looked_at_ = looked_at_ && fits_on_a_line(value);
   lines_.erase(std::remove_if(first + 1, lines_.end(), named), lines_.end());
   if (value.size() <= first->value_size) {  // in its old place: repeated setting does not grow the text
     if (!value.empty()) std::memmove(text_.data() + first->value, value.data(), value.size());
@@ -74,13 +83,14 @@ void fields::set(std::string_view name, std::string_view value) {
 
 std::size_t fields::erase(std::string_view name) {
   const auto before = size();
-  erase_if([name](const field& line) { return same(line.name, name); });
+  erase_if([name](const field& line) { return iequals(line.name, name); });
   return before - size();
 }
 
 void fields::clear() noexcept {
   text_.clear();
   lines_.clear();
+  looked_at_ = true;
 }
 
 void fields::reserve(std::size_t lines, std::size_t bytes) {
@@ -88,27 +98,22 @@ void fields::reserve(std::size_t lines, std::size_t bytes) {
   text_.reserve(bytes);
 }
 
-field fields::operator[](std::size_t at) const noexcept {
-  const auto& line = lines_[at];
-  return {{text_.data() + line.name, line.name_size}, {text_.data() + line.value, line.value_size}};
-}
-
 std::optional<std::string_view> fields::find(std::string_view name) const noexcept {
   for (const auto& line : *this)
-    if (same(line.name, name)) return line.value;
+    if (iequals(line.name, name)) return line.value;
   return std::nullopt;
 }
 
 std::size_t fields::count(std::string_view name) const noexcept {
   return static_cast<std::size_t>(
-      std::count_if(begin(), end(), [name](const field& line) { return same(line.name, name); }));
+      std::count_if(begin(), end(), [name](const field& line) { return iequals(line.name, name); }));
 }
 
 std::string fields::joined(std::string_view name) const {
   std::string all;
   bool first = true;
   for (const auto& line : *this) {
-    if (!same(line.name, name)) continue;
+    if (!iequals(line.name, name)) continue;
     if (!first) all += ", ";
     first = false;
     all += line.value;
@@ -119,9 +124,14 @@ std::string fields::joined(std::string_view name) const {
 bool fields::has_token(std::string_view name, std::string_view token) const noexcept {
   bool found = false;
   for (const auto& line : *this)
-    if (!found && same(line.name, name))
-      for_each_element(line.value, [&](std::string_view element) { return !(found = same(element, token)); });
+    if (!found && iequals(line.name, name))
+      for_each_element(line.value,
+                       [&](std::string_view element) { return !(found = iequals(element, token)); });
   return found;
+}
+
+bool fields::well_formed() const noexcept {
+  return looked_at_ || std::all_of(begin(), end(), is_well_formed);
 }
 
 bool fields::operator==(const fields& other) const noexcept {

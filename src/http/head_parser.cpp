@@ -23,6 +23,8 @@ using characters::is;
 using characters::skip;
 
 constexpr errc nothing{};  // is wrong
+constexpr std::size_t usual_lines = 16;
+constexpr std::size_t usual_bytes = 1024;
 
 // Text that llhttp hands out: a view of the bytes being fed while that suffices, else a copy.
 class piece {
@@ -89,7 +91,6 @@ struct head_parser::impl {
   void end_field_line();
   errc execute(std::string_view bytes);
   errc unnamed_refusal();
-  void make_room(std::string_view bytes);
   outcome refuse(errc error, std::size_t used) const {
     return {used, false, what_ == kind::response ? errc::bad_response : error};
   }
@@ -155,7 +156,9 @@ head_parser::outcome head_parser::impl::feed(std::string_view bytes) {
       const bool long_start = at_ < at::name && line_size_ == limits_.line_bytes;
       return refuse(long_start ? errc::start_line_too_long : errc::head_too_large, used);
     }
-    if (at_ == at::name && lines_ == 0 && line_size_ == 0) make_room(bytes.substr(used));
+    // The fields' two allocations, once: most heads arrive whole, and few are longer.
+    if (at_ == at::name && lines_ == 0 && line_size_ == 0)
+      fields_.reserve(usual_lines, std::min(bytes.size() - used, usual_bytes));
     std::size_t taken = 0;
     const auto wrong = take(bytes.substr(used, room), taken);
     used += taken;
@@ -243,7 +246,7 @@ errc head_parser::impl::end_request_line() {
 
 errc head_parser::impl::take_status_line(std::string_view bytes, std::size_t& i) {
   if (at_ == at::status) {
-    i = skip(bytes, 0, characters::text);
+    i = characters::skip_text(bytes, 0);
     if (i != bytes.size() && bytes[i] == '\r') {
       at_ = at::status_lf;
       ++i;
@@ -286,7 +289,7 @@ errc head_parser::impl::judge_field_line(std::string_view bytes, std::size_t& i)
   if (at_ == at::name)
     if (const auto wrong = judge_name(bytes, i); wrong != nothing) return wrong;
   if (at_ == at::value) {
-    i = skip(bytes, i, characters::text);
+    i = characters::skip_text(bytes, i);
     if (i == bytes.size()) return nothing;
     if (bytes[i] != '\r') return bytes[i] == '\n' ? errc::bad_line_ending : errc::bad_field_value;
     ++i;
@@ -302,8 +305,12 @@ errc head_parser::impl::judge_field_line(std::string_view bytes, std::size_t& i)
 
 // A name and its colon, or the CR of the blank line.
 errc head_parser::impl::judge_name(std::string_view bytes, std::size_t& i) {
-  for (; i != bytes.size() && is(bytes[i], characters::token); ++i, ++name_size_)
-    unusual_name_ |= !characters::is_usual(bytes[i], limits_.keep_underscores);
+  const auto start = i;
+  unsigned all_are = ~0U;
+  for (; i != bytes.size() && is(bytes[i], characters::token); ++i) all_are &= characters::sets_of(bytes[i]);
+  name_size_ += i - start;
+  unusual_name_ |=
+      (all_are & (limits_.keep_underscores ? characters::usual_or_underscore : characters::usual)) == 0;
   if (i == bytes.size()) return nothing;
   const char c = bytes[i];
   if (c == '\n') return errc::bad_line_ending;
@@ -322,7 +329,7 @@ errc head_parser::impl::judge_name(std::string_view bytes, std::size_t& i) {
 
 void head_parser::impl::end_field_line() {
   const bool dropped = unusual_name_ && limits_.drop_unusual_names && what_ == kind::request;
-  if (!dropped) fields_.add(name_.text(), value_.text());
+  if (!dropped) fields_.put(name_.text(), trim(value_.text()));
 }
 
 errc head_parser::impl::execute(std::string_view bytes) {
@@ -343,13 +350,6 @@ errc head_parser::impl::unnamed_refusal() {
   const bool coding = here_coding || fields_.count("Transfer-Encoding") != 0;
   if (length && coding) return errc::length_with_coding;
   return coding ? errc::chunked_not_last : errc::bad_content_length;
-}
-
-// The fields' two allocations, once, in their size: most heads arrive whole.
-void head_parser::impl::make_room(std::string_view bytes) {
-  bytes = bytes.substr(0, std::min(bytes.find("\r\n\r\n"), limits_.head_bytes));
-  const auto lines = static_cast<std::size_t>(std::count(bytes.begin(), bytes.end(), '\n')) + 1;
-  fields_.reserve(std::min(lines, limits_.field_count), bytes.size());
 }
 
 request_head head_parser::impl::take_request() {
@@ -401,6 +401,7 @@ std::error_code check_host(const request_head& head) {
 }
 
 std::error_code check_fields(const fields& lines) {
+  if (lines.well_formed()) return {};
   for (const auto& line : lines) {
     if (!is_token(line.name)) return errc::bad_field_name;
     if (!fits_on_a_line(line.value)) return errc::bad_field_value;

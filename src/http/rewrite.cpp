@@ -12,9 +12,8 @@ namespace {
 bool is_hop_by_hop(std::string_view name) noexcept {
   static constexpr std::string_view names[] = {"Connection", "Proxy-Connection",  "Keep-Alive",
                                                "TE",         "Transfer-Encoding", "Upgrade"};
-  return std::any_of(std::begin(names), std::end(names), [name](std::string_view each) {
-    return each.size() == name.size() && iequals(each, name);
-  });
+  return std::any_of(std::begin(names), std::end(names),
+                     [name](std::string_view each) { return iequals(each, name); });
 }
 
 // What routing and the handshake rest on: no client may have it deleted.

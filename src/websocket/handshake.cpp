@@ -76,10 +76,10 @@ fields fields_for_upstream(const request_head& in, request_kind kind, const body
   for (const std::string_view name : {"Upgrade", "Connection"})
     if (!set.find(name)) add_decided(name, std::nullopt);
   add_framing(out, body);
-  for (const auto& line : client)
-    if (!dropped.has(line.name) && !is_framing_field(line.name) && !iequals(line.name, "Expect") &&
-        !set.find(line.name))
-      out.add(line.name, line.value);
+  out.add_if(client, [&](const field& line) {
+    return !dropped.has(line.name) && !is_framing_field(line.name) && !iequals(line.name, "Expect") &&
+           !set.find(line.name);
+  });
   return out;
 }
 
@@ -143,9 +143,9 @@ response_head make_downstream_response(const response_head& in, const body_frami
   // A body of known length, or the length that a HEAD or a 304 tells about.
   const bool keeps_length = body.how == body_framing::kind::length ||
                             (body.how == body_framing::kind::none && in.status >= 200 && in.status != 204);
-  for (const auto& line : in.fields)
-    if (!dropped.has(line.name) && (keeps_length || !iequals(line.name, "Content-Length")))
-      out.fields.add(line.name, line.value);
+  out.fields.add_if(in.fields, [&](const field& line) {
+    return !dropped.has(line.name) && (keeps_length || !iequals(line.name, "Content-Length"));
+  });
   if (in.status < 200) return out;
   if (body.how == body_framing::kind::length) out.fields.set("Content-Length", std::to_string(body.length));
   const bool chunked = body.how == body_framing::kind::chunked && client == http_version::http_1_1;

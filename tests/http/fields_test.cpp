@@ -146,6 +146,43 @@ TEST_CASE("a token is found in the list that all lines of a name make, and only 
   CHECK_FALSE(lines.has_token("Connection", ""));
 }
 
+TEST_CASE("the lines of another object are appended where a test says so") {
+  const fields from{{"A", "1"}, {"B", ""}, {"C", "3"}};
+  fields lines{{"Z", "0"}};
+  lines.add_if(from, [](const field& line) { return line.name != "A"; });
+  CHECK(lines == fields{{"Z", "0"}, {"B", ""}, {"C", "3"}});
+  fields replaced = from;
+  replaced.set("A", "longer than before");  // which lies elsewhere
+  lines.clear();
+  lines.add_if(replaced, [](const field&) { return true; });
+  CHECK(lines == fields{{"A", "longer than before"}, {"B", ""}, {"C", "3"}});
+}
+
+TEST_CASE("lines are well formed while every name is a token and no value would end its line") {
+  CHECK(fields().well_formed());
+  CHECK(fields{{"A", "b c\t\xff\x01"}}.well_formed());
+  for (const std::string_view name : {"", " A", "A:", "A B", "\xff"})
+    CHECK_FALSE(fields{{name, "b"}}.well_formed());
+  for (const char c : {'\r', '\n', '\0'}) {
+    const std::string value{'b', c, 'c'};
+    fields lines{{"A", "b"}, {"B", value}};
+    CHECK_FALSE(lines.well_formed());
+    fields others;
+    others.add_if(lines, [](const field& line) { return line.name == "B"; });
+    CHECK_FALSE(others.well_formed());
+    others = lines;
+    others.set("B", "harmless");
+    CHECK(others.well_formed());
+    others.set("A", value);
+    CHECK_FALSE(others.well_formed());
+    CHECK(others.erase("A") == 1);
+    CHECK(others.well_formed());
+    lines.clear();
+    lines.add("A", "b");
+    CHECK(lines.well_formed());
+  }
+}
+
 TEST_CASE("equality is of lines, order and bytes") {
   const fields lines{{"A", "1"}, {"B", "2"}};
   CHECK(lines == fields{{"A", "1"}, {"B", "2"}});

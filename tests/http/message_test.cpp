@@ -47,6 +47,19 @@ TEST_CASE("nothing that would begin another line can be written") {
   }
 }
 
+TEST_CASE("a line that cannot be written is named") {
+  const auto refusal = [](const fields& lines) -> std::string {
+    try {
+      written(response_head{200, "OK", http_version::http_1_1, lines});
+    } catch (const std::invalid_argument& refused) {
+      return refused.what();
+    }
+    return {};
+  };
+  CHECK(refusal({{"A", "1"}, {"B C", "2"}}) == "the name of field line 2 is no token");
+  CHECK(refusal({{"A", "1"}, {"X-Token", "2\n3"}}) == "the value of field X-Token contains CR, LF or NUL");
+}
+
 TEST_CASE("nothing that would be read as another part of the line can be written") {
   for (const auto* name : {"", " A", "A ", "A:"})
     CHECK_THROWS_AS(written(request_head{"GET", "/", http_version::http_1_1, {{name, "a"}}}),

@@ -20,8 +20,14 @@ struct field {
   std::string_view value;  ///< without surrounding space and tab
 };
 
+namespace detail {
+WSPROXY_EXPORT bool same_letters(const char* a, const char* b, std::size_t size) noexcept;
+}
+
 /// Equality of field names and tokens: ASCII, without case.
-WSPROXY_EXPORT bool iequals(std::string_view a, std::string_view b) noexcept;
+inline bool iequals(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() && detail::same_letters(a.data(), b.data(), a.size());
+}
 
 /// Without leading and trailing space and tab (RFC 9110 section 5.6.3, OWS).
 WSPROXY_EXPORT std::string_view trim(std::string_view) noexcept;
@@ -69,6 +75,8 @@ class WSPROXY_EXPORT fields {
   /// Appends a line. The value is stored without surrounding space and tab.
   /// Arguments may be views into this object.
   void add(std::string_view name, std::string_view value);
+  /// Appends the lines of another object for which `test(field)` is true.
+  template <class Test> void add_if(const fields& from, Test test);
   /// Replaces the first line of that name and removes the others; appends if there is none.
   void set(std::string_view name, std::string_view value);
   /// Removes every line of that name; returns how many there were.
@@ -84,7 +92,10 @@ class WSPROXY_EXPORT fields {
   std::size_t size() const noexcept { return lines_.size(); }
   bool empty() const noexcept { return lines_.empty(); }  ///< there is no line
   /// The line at this place, which must be less than size().
-  field operator[](std::size_t at) const noexcept;
+  field operator[](std::size_t at) const noexcept {
+    const auto& line = lines_[at];
+    return {{text_.data() + line.name, line.name_size}, {text_.data() + line.value, line.value_size}};
+  }
   const_iterator begin() const noexcept { return {this, 0}; }            ///< the first line
   const_iterator end() const noexcept { return {this, lines_.size()}; }  ///< behind the last
 
@@ -101,6 +112,10 @@ class WSPROXY_EXPORT fields {
   /// True if the comma-separated list that all lines of that name make has this element (without case).
   bool has_token(std::string_view name, std::string_view token) const noexcept;
 
+  /// True if every line may be sent as it is: its name is a token, and there is no CR, LF or NUL in its value
+  /// (RFC 9110 section 5). Lines are looked at once, when they are added; those a parser has read, never.
+  bool well_formed() const noexcept;
+
   /// The same lines in the same order, byte for byte.
   bool operator==(const fields& other) const noexcept;
 
@@ -108,8 +123,13 @@ class WSPROXY_EXPORT fields {
   struct extent {
     std::uint32_t name, name_size, value, value_size;
   };
+  friend class head_parser;
+  // Appends what needs neither trimming nor a look.
+  void put(std::string_view name, std::string_view value);
+
   std::string text_;
   std::vector<extent> lines_;
+  bool looked_at_ = true;  // every line is known to be well formed
 };
 
 /// Calls `visit(element)` for every non-empty element of a comma-separated list (RFC 9110 section 5.6.1).
@@ -123,6 +143,12 @@ template <class Visit> void for_each_element(std::string_view list, Visit visit)
     if (comma == std::string_view::npos) return;
     list.remove_prefix(comma + 1);
   }
+}
+
+template <class Test> void fields::add_if(const fields& from, Test test) {
+  looked_at_ = looked_at_ && from.looked_at_;
+  for (const auto& line : from)
+    if (test(line)) put(line.name, line.value);
 }
 
 template <class Test> void fields::erase_if(Test test) {
