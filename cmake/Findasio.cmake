@@ -1,7 +1,10 @@
 # Standalone Asio as the target asio::asio. Only vcpkg and the like ship a package configuration; Debian and
 # Asio itself install bare headers.
+block(PROPAGATE asio_FOUND asio_VERSION)  # the caller keeps its own `line` and `major`
 
 if(NOT TARGET asio::asio)
+  # CMake would pass the version on that is asked for, and refuse configurations that tell none: vcpkg's.
+  set(asio_FIND_VERSION_COMPLETE "")
   find_package(asio CONFIG QUIET)
 endif()
 
@@ -39,3 +42,5 @@ if(TARGET asio::asio)
 endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(asio REQUIRED_VARS asio_TARGET VERSION_VAR asio_VERSION)
+
+endblock()

@@ -4,14 +4,18 @@
 #   3. a library and its header;
 #   4. three C files (Debian 12's node-llhttp), which are compiled into whatever links the target.
 # The header always comes from the same place as the code: layouts differ between versions, sizes do not.
+block(PROPAGATE llhttp_FOUND llhttp_VERSION)  # the caller keeps its own `sources` and `prefix`
 
 if(NOT TARGET llhttp::llhttp)
+  # CMake would pass the version on that is asked for, and refuse configurations that tell none.
+  set(llhttp_FIND_VERSION_COMPLETE "")
   find_package(llhttp CONFIG QUIET)
   if(NOT TARGET llhttp::llhttp)
     foreach(target llhttp::llhttp_shared llhttp::llhttp_static)
       if(TARGET ${target})
         add_library(llhttp::llhttp INTERFACE IMPORTED)
         target_link_libraries(llhttp::llhttp INTERFACE ${target})
+        get_target_property(llhttp_INCLUDE_DIR ${target} INTERFACE_INCLUDE_DIRECTORIES)
         break()
       endif()
     endforeach()
@@ -51,13 +55,15 @@ endif()
 
 if(TARGET llhttp::llhttp)
   set(llhttp_TARGET llhttp::llhttp)
-  if(NOT llhttp_VERSION AND llhttp_INCLUDE_DIR)
+  if(NOT llhttp_VERSION AND EXISTS "${llhttp_INCLUDE_DIR}/llhttp.h")
     file(STRINGS ${llhttp_INCLUDE_DIR}/llhttp.h lines REGEX "define LLHTTP_VERSION_(MAJOR|MINOR|PATCH)")
     string(REGEX MATCHALL "[0-9]+" llhttp_VERSION "${lines}")
     list(JOIN llhttp_VERSION . llhttp_VERSION)
   elseif(NOT llhttp_VERSION)
-    set(llhttp_VERSION ${llhttp_FIND_VERSION})  # no version file
+    set(llhttp_VERSION ${llhttp_FIND_VERSION})  # a parent's target
   endif()
 endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(llhttp REQUIRED_VARS llhttp_TARGET VERSION_VAR llhttp_VERSION)
+
+endblock()

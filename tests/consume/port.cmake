@@ -1,8 +1,6 @@
 # Follows cmake/vcpkg's port without vcpkg, over a build of wsproxy that is there:
 #   cmake -DBUILD=<build directory> -DPACKAGES=<empty directory> -P tests/consume/port.cmake
-# vcpkg's own functions are replaced by what they do to the installed files. By hand its own scripts/ports.cmake has
-# followed the port on x64-linux, static, with llhttp 9.3.1 and fmt 12: both builds, and the fixups of the files for CMake
-# and pkg-config. Not tried: a dynamic triplet, and what the vcpkg program checks of a package.
+# vcpkg's own functions are replaced by what they do to the installed files.
 cmake_minimum_required(VERSION 3.25)
 get_filename_component(root "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
 set(port ${root}/cmake/vcpkg/wsproxy)

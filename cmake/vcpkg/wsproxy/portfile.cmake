@@ -1,4 +1,5 @@
-# An overlay port of the tree it lies in: `vcpkg install wsproxy --overlay-ports=cmake/vcpkg`.
+# An overlay port of the tree it lies in: `vcpkg install wsproxy --overlay-ports=cmake/vcpkg`. vcpkg knows a
+# port by the files beside this one: after a change elsewhere `vcpkg remove wsproxy` and install --editable.
 get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 
 vcpkg_cmake_configure(
