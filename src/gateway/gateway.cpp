@@ -1,7 +1,7 @@
 #include <wsproxy/gateway/gateway.hpp>
 
-#include <sys/socket.h>
 #include <unistd.h>
+
 #include <algorithm>
 #include <deque>
 #include <optional>
@@ -146,8 +146,6 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
 }
 
 void gateway::state::take(detail::listener& from, std::size_t index, int descriptor, const endpoint& peer) {
-  const int on = 1;
-  if (from.unlink.empty()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   std::optional<client_socket> socket;
   try {
     socket.emplace(detail::make_socket(executor, from.at.protocol(), descriptor));

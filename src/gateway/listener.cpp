@@ -3,15 +3,16 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <charconv>
-
 #include <stdexcept>
 
 #include <asio/error.hpp>
@@ -105,6 +106,8 @@ namespace {
 gateway_socket make_listening(const asio::any_io_executor& executor, const generic& protocol,
                               int descriptor) {
   auto made = make_socket(executor, protocol, descriptor);
+  const int on = 1;  // for all that are accepted: they inherit it
+  ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 #ifdef __linux__
   made.hurry();
 #endif

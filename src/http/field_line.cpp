@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "characters.hpp"
+
 namespace wsproxy {
 namespace {
 
@@ -33,6 +35,7 @@ void append_field_lines(std::string& out, const fields& lines) {
 }
 
 bool fits_on_a_line(std::string_view text) noexcept {
+  text.remove_prefix(characters::skip_text(text, 0));
   for (const char c : text)
     if (c == '\r' || c == '\n' || c == '\0') return false;
   return true;

@@ -68,13 +68,6 @@ int begin_connect(const void* address, std::size_t size, std::error_code& error)
   return fd;
 }
 
-std::error_code finish_connect(int descriptor) noexcept {
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  return {error, std::system_category()};
-}
-
 }  // namespace detail
 
 edge_socket::edge_socket(asio::any_io_executor executor) {
@@ -124,6 +117,14 @@ void edge_socket::wait(bool to_write, detail::waiter handler) {
   (to_write ? s.writer : s.reader) = std::move(handler);
   s.loop->waits(1);
   s.loop->watch();
+}
+
+std::error_code edge_socket::connected() const noexcept {
+  if (!state_->ended) return {};  // a failure comes with EPOLLERR and EPOLLHUP
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(state_->descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+  return {error, std::system_category()};
 }
 
 std::size_t edge_socket::try_read(std::span<char> into, std::error_code& ec) noexcept {

@@ -6,6 +6,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <dirent.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -54,6 +55,23 @@ std::size_t open_descriptors() {
   while (::readdir(all) != nullptr) ++count;
   ::closedir(all);
   return count;
+}
+
+/// Whether the other end of this connection, which is in this process too, has TCP_NODELAY.
+bool other_end_sends_at_once(const peer& client) {
+  const auto name = [](int descriptor, auto ask) {
+    sockaddr_in at{};
+    socklen_t size = sizeof at;
+    return ask(descriptor, reinterpret_cast<sockaddr*>(&at), &size) == 0 ? ntohs(at.sin_port) : 0;
+  };
+  const auto port = name(client.descriptor(), ::getsockname);
+  for (int fd = 0; fd != 1024; ++fd) {
+    int on = 0;
+    socklen_t size = sizeof on;
+    if (name(fd, ::getpeername) == port)
+      return ::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size) == 0 && on != 0;
+  }
+  throw std::runtime_error("the other end is not here");
 }
 
 }  // namespace
@@ -533,6 +551,15 @@ TEST_CASE("a listening descriptor is taken over") {
   auto client = peer::connect(port);
   client.send(get("/taken"));
   CHECK(read_message(client).body == "/taken");
+  CHECK(other_end_sends_at_once(client));
+}
+
+TEST_CASE("a connection sends its small pieces at once") {
+  proxy p(answering(echo_target));
+  auto client = p.client();
+  client.send(get());
+  read_message(client);
+  CHECK(other_end_sends_at_once(client));
 }
 
 TEST_CASE("backends on Unix sockets") {

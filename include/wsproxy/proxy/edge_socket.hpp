@@ -81,6 +81,7 @@ class waiter {
   alignas(void*) unsigned char place_[24];
 };
 
+class edge_connector;
 struct edge_state;
 struct WSPROXY_EXPORT edge_state_deleter {
   void operator()(edge_state*) const noexcept;
@@ -140,7 +141,10 @@ class WSPROXY_EXPORT edge_socket {
   void cancel() noexcept;                            ///< the same, and it stays open
 
  private:
+  friend class detail::edge_connector;
   void wait(bool to_write, detail::waiter handler);
+  // How connecting went, once it is writable.
+  std::error_code connected() const noexcept;
   std::unique_ptr<detail::edge_state, detail::edge_state_deleter> state_;
 };
 

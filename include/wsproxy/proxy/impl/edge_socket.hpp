@@ -12,8 +12,6 @@ namespace detail {
 
 /// Begins to connect a new non-blocking socket; -1 and the error if it cannot.
 WSPROXY_EXPORT int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept;
-/// How connecting went, once the socket is writable.
-WSPROXY_EXPORT std::error_code finish_connect(int descriptor) noexcept;
 
 /// Connects edge_sockets.
 class edge_connector {
@@ -30,8 +28,8 @@ class edge_connector {
       error = full.code();
     }
     if (error) return post_on(executor_, [handler = std::move(handler), error]() mutable { handler(error); });
-    socket_->async_wait_write([handler = std::move(handler), descriptor](std::error_code ec) mutable {
-      handler(ec ? ec : finish_connect(descriptor));
+    socket_->async_wait_write([handler = std::move(handler), this](std::error_code ec) mutable {
+      handler(ec ? ec : socket_->connected());
     });
   }
   void stop() noexcept {
