@@ -1,13 +1,14 @@
 #include <wsproxy/policy.hpp>
 
 #include <stdexcept>
-#include <string>
+
+#include <fmt/format.h>
 
 namespace wsproxy {
 namespace {
 
 void require(bool holds, const char* member, const char* rule) {
-  if (!holds) throw std::invalid_argument(std::string(member) + ' ' + rule);
+  if (!holds) throw std::invalid_argument(fmt::format("{} {}", member, rule));
 }
 
 void require_time(duration value, const char* member) {

@@ -4,6 +4,8 @@
 #include <array>
 #include <ctime>
 
+#include <fmt/format.h>
+
 #include "dates.hpp"
 #include "values.hpp"
 
@@ -59,9 +61,9 @@ std::string absolute(std::string_view location, const place& where, const evalua
   const bool own_name = *where.set.server_name_in_redirect && !state.server_name.empty();
   auto host = own_name ? state.server_name : state.host;
   if (host.empty()) host = state.local;
-  std::string result = "http://" + host;
-  if (*where.set.port_in_redirect && state.local_port != 80) result += ":" + std::to_string(state.local_port);
-  return result + text;
+  const bool with_port = *where.set.port_in_redirect && state.local_port != 80;
+  return with_port ? fmt::format("http://{}:{}{}", host, state.local_port, text)
+                   : fmt::format("http://{}{}", host, text);
 }
 
 wsproxy::respond make_answer(int status, std::string_view type, std::string body,
@@ -86,13 +88,16 @@ wsproxy::respond make_answer(int status, std::string_view type, std::string body
 }
 
 std::string page_text(int status, std::string_view why) {
-  const std::string title = std::to_string(status) + " " + std::string(wsproxy::reason_phrase(status));
-  std::string text =
-      "<!doctype html>\n<html lang=\"en\">\n<title>" + title +
-      "</title>\n<style>body{font-family:sans-serif;text-align:center;margin-top:15vh}</style>\n<h1>" +
-      title + "</h1>\n";
-  if (!why.empty()) text.append("<p>").append(why).append("</p>\n");
-  return text + "<hr><p>" + std::string(software) + "</p>\n</html>\n";
+  return fmt::format(R"(<!doctype html>
+<html lang="en">
+<title>{0} {1}</title>
+<style>body{{font-family:sans-serif;text-align:center;margin-top:15vh}}</style>
+<h1>{0} {1}</h1>
+{2}<hr><p>{3}</p>
+</html>
+)",
+                     status, wsproxy::reason_phrase(status),
+                     why.empty() ? std::string() : fmt::format("<p>{}</p>\n", why), software);
 }
 
 /// The type that `types` gives the path's extension, else default_type.

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <map>
 
+#include <fmt/format.h>
+
 #include "directives.hpp"
 #include "values.hpp"
 
@@ -22,8 +24,6 @@ constexpr named_context context_names[] = {
     {in_server_if, "if in a server"},
     {in_location_if, "if in a location"},
 };
-
-std::string quote(const word& name) { return "\"" + name.text + "\""; }
 
 std::string list_contexts(unsigned contexts) {
   std::vector<std::string_view> names;
@@ -50,9 +50,7 @@ void report_unknown(diagnostics& report, const word& name) {
   for (const auto& one : rules())
     if (!one.name.ends_with('*')) names.push_back(one.name);
   const auto meant = closest(name.text, names);
-  report.error(name.at,
-               "unknown directive " + quote(name) +
-                   (meant.empty() ? std::string() : "; did you mean \"" + std::string(meant) + "\"?"));
+  report.error(name.at, R"(unknown directive "{}"{})", name.text, did_you_mean(meant));
 }
 
 /// The rule for this name in this context. Reports why there is none.
@@ -65,16 +63,16 @@ const rule* find_rule(const scope& in, const word& name) {
   }
   if (elsewhere == 0) report_unknown(in.report(), name);
   else
-    in.report().error(
-        name.at, quote(name) + " directive is not allowed here; it belongs into " + list_contexts(elsewhere));
+    in.report().error(name.at, R"("{}" directive is not allowed here; it belongs into {})", name.text,
+                      list_contexts(elsewhere));
   return nullptr;
 }
 
 std::string expected_arguments(const rule& r) {
   if (r.most == 0) return "it takes none";
-  if (r.most == any_number) return "it takes " + std::to_string(r.least) + " or more";
-  if (r.least == r.most) return "it takes " + std::to_string(r.least);
-  return "it takes " + std::to_string(r.least) + " to " + std::to_string(r.most);
+  if (r.most == any_number) return fmt::format("it takes {} or more", r.least);
+  if (r.least == r.most) return fmt::format("it takes {}", r.least);
+  return fmt::format("it takes {} to {}", r.least, r.most);
 }
 
 /// The index of a word that looks like the next directive's name: a known one, first on its line.
@@ -86,16 +84,16 @@ std::size_t swallowed(std::span<const word> words) {
 
 bool check_shape(const scope& in, const directive& d, const rule& r) {
   if (d.arguments() < r.least || d.arguments() > r.most) {
-    in.report().error(
-        d.at(), "invalid number of arguments in " + quote(d.name()) + " directive: " + expected_arguments(r));
+    in.report().error(d.at(), R"(invalid number of arguments in "{}" directive: {})", d.name().text,
+                      expected_arguments(r));
     return false;
   }
   if (r.block && !d.block) {
-    in.report().error(d.words.back().end, "directive " + quote(d.name()) + " has no opening \"{\"");
+    in.report().error(d.words.back().end, R"(directive "{}" has no opening "{{")", d.name().text);
     return false;
   }
   if (!r.block && d.block) {
-    in.report().error(d.words.back().end, "directive " + quote(d.name()) + " is not terminated by \";\"");
+    in.report().error(d.words.back().end, R"(directive "{}" is not terminated by ";")", d.name().text);
     return false;
   }
   return true;
@@ -115,23 +113,23 @@ void apply_found(scope& in, const directive& d, const rule* found, std::size_t n
     if (inherits && !found->harmless.empty() && d.arguments() == 1 && d.words[1] == found->harmless &&
         !d.block)
       return;
-    in.report().error(d.at(), quote(d.name()) + " is not supported: " + std::string(found->why));
+    in.report().error(d.at(), R"("{}" is not supported: {})", d.name().text, found->why);
     return;
   }
   if (found->how == how::ignored) {
     if (in.all.warned.insert(found->name).second)  // once for a family
-      in.report().warning(d.at(), quote(d.name()) + " is ignored: it has no effect here");
+      in.report().warning(d.at(), R"("{}" is ignored: it has no effect here)", d.name().text);
     if (found->act != nullptr) found->act(in, d);
     return;
   }
   if (!check_shape(in, d, *found)) return;
   if (next != 0)
-    in.report().warning(d.words[next].at, quote(d.words[next]) + " is an argument of " + quote(d.name()) +
-                                              " here; is a \";\" missing before it?");
+    in.report().warning(d.words[next].at, R"("{}" is an argument of "{}" here; is a ";" missing before it?)",
+                        d.words[next].text, d.name().text);
   const auto [earlier, fresh] = seen.try_emplace(found, d.at());
   if (found->once && !fresh) {
-    in.report().error(d.at(), quote(d.name()) + " directive is duplicate; the first is on line " +
-                                  std::to_string(earlier->second.line));
+    in.report().error(d.at(), R"("{}" directive is duplicate; the first is on line {})", d.name().text,
+                      earlier->second.line);
     return;
   }
   found->act(in, d);
@@ -147,8 +145,8 @@ void apply_one(scope& in, const directive& d, earlier_ones& seen) {
                                      d.block == found->block && !takes_parameters(*found));
     if (ended && rest.size() == d.words.size()) return apply_found(in, d, found, next, seen);
     if (ended) return apply_found(in, {{rest.begin(), rest.end()}, d.block, d.children}, found, next, seen);
-    in.report().error(rest[next - 1].end, "a \";\" is missing here: " + quote(rest[next]) +
-                                              " begins on line " + std::to_string(rest[next].at.line));
+    in.report().error(rest[next - 1].end, R"(a ";" is missing here: "{}" begins on line {})", rest[next].text,
+                      rest[next].at.line);
     const auto first = rest.first(next);
     apply_found(in, {{first.begin(), first.end()}}, found, 0, seen);
     rest = rest.subspan(next);

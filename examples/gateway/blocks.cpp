@@ -67,8 +67,8 @@ bool read_location_name(scope& in, const directive& d, location_block& fresh) {
   if (!modifier.empty()) {
     const auto* found = std::ranges::find(modifiers, modifier, [](const auto& m) { return m.first; });
     if (found == std::end(modifiers)) {
-      in.report().error(d.words[1].at,
-                        "invalid location modifier \"" + d.words[1].text + "\": =, ^~, ~ or ~* are");
+      in.report().error(d.words[1].at, R"(invalid location modifier "{}": =, ^~, ~ or ~* are)",
+                        d.words[1].text);
       return false;
     }
     fresh.is = found->second;
@@ -86,8 +86,8 @@ void report_duplicate(scope& in, const location_block& fresh, const location_lis
   if (fresh.is == kind::regex || fresh.is == kind::named) return;
   for (const auto& other : siblings)
     if (same(other->is, fresh.is) && other->name == fresh.name) {
-      in.report().error(fresh.at, "duplicate location \"" + fresh.name + "\"; the first is on line " +
-                                      std::to_string(other->at.line));
+      in.report().error(fresh.at, R"(duplicate location "{}"; the first is on line {})", fresh.name,
+                        other->at.line);
       return;
     }
 }
@@ -95,9 +95,8 @@ void report_duplicate(scope& in, const location_block& fresh, const location_lis
 /// What nginx demands of a location inside a location.
 void check_nesting(scope& in, const location_block& fresh) {
   const auto& outer = *in.location;
-  const auto fail = [&](const std::string& why) {
-    in.report().error(fresh.at,
-                      "location \"" + fresh.name + "\" " + why + " location \"" + outer.name + "\"");
+  const auto fail = [&](std::string_view why) {
+    in.report().error(fresh.at, R"(location "{}" {} location "{}")", fresh.name, why, outer.name);
   };
   if (outer.is == kind::exact) return fail("cannot be inside the exact");
   if (outer.is == kind::named) return fail("cannot be inside the named");

@@ -3,7 +3,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdio>
+
+#include <fmt/format.h>
 
 #include "values.hpp"
 
@@ -14,12 +15,6 @@ namespace {
 constexpr const char* days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 constexpr const char* months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-
-template <class... Args> std::string print(const char* format, Args... args) {
-  char text[64];
-  const int size = std::snprintf(text, sizeof text, format, args...);
-  return {text, static_cast<std::size_t>(size)};
-}
 
 struct zone {
   char sign;
@@ -36,24 +31,24 @@ zone zone_of(const std::tm& when) {
 std::string http_date(std::time_t now) {
   std::tm t{};
   ::gmtime_r(&now, &t);
-  return print("%s, %02d %s %04d %02d:%02d:%02d GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon],
-               t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", days[t.tm_wday], t.tm_mday, months[t.tm_mon],
+                     t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec);
 }
 
 std::string iso8601_date(std::time_t now) {
   std::tm t{};
   ::localtime_r(&now, &t);
   const auto z = zone_of(t);
-  return print("%04d-%02d-%02dT%02d:%02d:%02d%c%02d:%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday,
-               t.tm_hour, t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}{:02}:{:02}", t.tm_year + 1900, t.tm_mon + 1,
+                     t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
 }
 
 std::string log_date(std::time_t now) {
   std::tm t{};
   ::localtime_r(&now, &t);
   const auto z = zone_of(t);
-  return print("%02d/%s/%04d:%02d:%02d:%02d %c%02d%02d", t.tm_mday, months[t.tm_mon], t.tm_year + 1900,
-               t.tm_hour, t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
+  return fmt::format("{:02}/{}/{:04}:{:02}:{:02}:{:02} {}{:02}{:02}", t.tm_mday, months[t.tm_mon],
+                     t.tm_year + 1900, t.tm_hour, t.tm_min, t.tm_sec, z.sign, z.hours, z.minutes);
 }
 
 std::string host_name() {

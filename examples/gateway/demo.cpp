@@ -1,11 +1,14 @@
 #include "demo.hpp"
 
 #include <array>
+#include <iterator>
 #include <span>
 
 #include <asio/buffer.hpp>
 #include <asio/ip/address_v4.hpp>
 #include <asio/write.hpp>
+
+#include <fmt/format.h>
 
 #include <wsproxy/http/head_parser.hpp>
 #include <wsproxy/websocket/frame.hpp>
@@ -166,7 +169,8 @@ class connection : public std::enable_shared_from_this<connection> {
     if (wish.kind == wsproxy::request_kind::refused) return finish(wsproxy::make_refusal(wish.error));
     if (wish.kind == wsproxy::request_kind::plain) return finish(page_for(head));
     stage_ = stage::frames;
-    answer(switching_response(head) + data_frame(wsproxy::opcode::text, "{\"backend\":\"" + *name_ + "\"}") +
+    answer(switching_response(head) +
+           data_frame(wsproxy::opcode::text, fmt::format(R"({{"backend":"{}"}})", *name_)) +
            messages_.feed(bytes.substr(step.consumed)));
   }
 
@@ -232,27 +236,27 @@ demo::~demo() {
 std::string demo::configuration(std::string_view listen) const {
   // Hashed by place in the list: a ring over ports of chance may lead every key to one of the two.
   std::string servers;
-  for (const auto& one : backends_) servers += "    server 127.0.0.1:" + std::to_string(one->port()) + ";\n";
-  return "events { }\n"
-         "http {\n"
-         "  map $http_upgrade $connection_upgrade { default upgrade; '' close; }\n"
-         "  upstream demo {\n"
-         "    hash $arg_key;\n" +
-         servers +
-         "  }\n"
-         "  server {\n"
-         "    listen " +
-         std::string(listen) +
-         ";\n"
-         "    location / {\n"
-         "      proxy_pass http://demo;\n"
-         "      proxy_set_header Host $http_host;\n"
-         "      proxy_set_header Upgrade $http_upgrade;\n"
-         "      proxy_set_header Connection $connection_upgrade;\n"
-         "    }\n"
-         "  }\n"
-         "}\n"
-         "worker_shutdown_timeout 3s;\n";
+  for (const auto& one : backends_)
+    fmt::format_to(std::back_inserter(servers), "    server 127.0.0.1:{};\n", one->port());
+  return fmt::format(R"(events {{ }}
+http {{
+  map $http_upgrade $connection_upgrade {{ default upgrade; '' close; }}
+  upstream demo {{
+    hash $arg_key;
+{}  }}
+  server {{
+    listen {};
+    location / {{
+      proxy_pass http://demo;
+      proxy_set_header Host $http_host;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $connection_upgrade;
+    }}
+  }}
+}}
+worker_shutdown_timeout 3s;
+)",
+                     servers, listen);
 }
 
 }  // namespace wsproxy_gateway

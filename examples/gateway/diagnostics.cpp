@@ -23,20 +23,19 @@ std::string shortened(std::string text) {
 
 }  // namespace
 
-std::string position::to_string() const {
-  return (file ? *file : std::string("?")) + ":" + std::to_string(line) + ":" + std::to_string(column);
-}
+std::string position::to_string() const { return fmt::format("{}:{}:{}", file ? *file : "?", line, column); }
 
 std::string diagnostic::to_string() const {
   // Whatever is quoted from the file, it stays one line; what is beyond ASCII can be read.
   const auto is_text = [](char c) { return is_printable(c) || static_cast<unsigned char>(c) >= 0x80; };
-  return at.to_string() + (is == kind::error ? ": error: " : ": warning: ") + escape_bytes(text, is_text);
+  return fmt::format("{}: {}: {}", at.to_string(), is == kind::error ? "error" : "warning",
+                     escape_bytes(text, is_text));
 }
 
 void diagnostics::add(diagnostic::kind is, const position& at, std::string text) {
   diagnostic fresh{is, at, shortened(std::move(text))};
   // A file that is included twice would otherwise say everything twice.
-  if (!known_.insert(at.to_string() + " " + fresh.text).second) return;
+  if (!known_.insert(fmt::format("{} {}", at.to_string(), fresh.text)).second) return;
   if (is == diagnostic::kind::error) ++errors_;
   all_.push_back(std::move(fresh));
 }

@@ -4,7 +4,10 @@
 #include <memory>
 #include <string>
 #include <unordered_set>
+#include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 namespace wsproxy_gateway {
 
@@ -29,6 +32,16 @@ class diagnostics {
  public:
   void error(const position& at, std::string text) { add(diagnostic::kind::error, at, std::move(text)); }
   void warning(const position& at, std::string text) { add(diagnostic::kind::warning, at, std::move(text)); }
+
+  /// The same with what belongs into the {} of the text.
+  template <class First, class... Rest>
+  void error(const position& at, fmt::format_string<First, Rest...> text, First&& first, Rest&&... rest) {
+    error(at, fmt::format(text, std::forward<First>(first), std::forward<Rest>(rest)...));
+  }
+  template <class First, class... Rest>
+  void warning(const position& at, fmt::format_string<First, Rest...> text, First&& first, Rest&&... rest) {
+    warning(at, fmt::format(text, std::forward<First>(first), std::forward<Rest>(rest)...));
+  }
 
   bool failed() const noexcept { return errors_ != 0; }
   std::size_t errors() const noexcept { return errors_; }

@@ -35,7 +35,7 @@ std::string text_of(const ::sockaddr* at) {
 std::optional<endpoint> parse_endpoint(std::string_view text, bool port_alone, const word& source,
                                        diagnostics& report) {
   const auto fail = [&](std::string_view why, std::string_view right = {}) {
-    report.error(source.at, std::string(why).append(" in \"").append(source.text).append("\"").append(right));
+    report.error(source.at, R"({} in "{}"{})", why, source.text, right);
     return std::nullopt;
   };
   if (to_lower(text.substr(0, 5)) == "unix:") {
@@ -97,8 +97,7 @@ std::vector<wsproxy::address> resolve(std::string_view host, std::uint16_t port,
   ::addrinfo* list = nullptr;
   const int error = ::getaddrinfo(name.c_str(), nullptr, &hints, &list);
   if (error != 0) {
-    report.error(source.at, "host not found in " + std::string(of_what) + " \"" + source.text +
-                                "\": " + ::gai_strerror(error));
+    report.error(source.at, R"(host not found in {} "{}": {})", of_what, source.text, ::gai_strerror(error));
     return {};
   }
   const std::unique_ptr<::addrinfo, decltype(&::freeaddrinfo)> owner(list, ::freeaddrinfo);

@@ -40,8 +40,7 @@ void read_option(scope& in, const word& source, listen_request& out) {
     return;
   }
   if (name == "ssl" || name == "http2" || name == "quic" || name == "http3" || name == "proxy_protocol") {
-    in.report().error(source.at,
-                      "\"" + source.text + "\" is not supported: this gateway speaks plain HTTP/1.1");
+    in.report().error(source.at, R"("{}" is not supported: this gateway speaks plain HTTP/1.1)", source.text);
     return;
   }
   out.has_options = true;
@@ -51,13 +50,11 @@ void read_option(scope& in, const word& source, listen_request& out) {
   else if (source == "ipv6only=on") out.options.ipv6_only = true;
   else if (source == "ipv6only=off") out.options.ipv6_only = false;
   else if (ignored_option(name, value))
-    in.report().warning(source.at, "\"" + source.text + "\" is ignored: it has no effect here");
+    in.report().warning(source.at, R"("{}" is ignored: it has no effect here)", source.text);
   else {
     const auto meant = closest(name, {"default_server", "reuseport", "backlog", "ipv6only"});
-    in.report().error(
-        source.at, "invalid parameter \"" + source.text + "\"" +
-                       (meant.empty() || meant == name ? std::string()
-                                                       : "; did you mean \"" + std::string(meant) + "\"?"));
+    in.report().error(source.at, R"(invalid parameter "{}"{})", source.text,
+                      did_you_mean(meant == name ? "" : meant));
   }
 }
 
@@ -83,7 +80,7 @@ void listen(scope& in, const directive& d) {
   for (const auto& other : in.all.listens)
     for (const auto& address : result.at)
       if (other.server == in.server && std::ranges::find(other.at, address) != other.at.end()) {
-        in.report().error(source.at, "a duplicate listen " + address.to_string());
+        in.report().error(source.at, "a duplicate listen {}", address.to_string());
         return;
       }
   in.all.listens.push_back(std::move(result));
@@ -117,14 +114,14 @@ void add_name(scope& in, const word& source) {
   }
   const bool bad_star = name.starts_with('*') && (name.size() < 3 || name[1] != '.');
   if (bad_star || name == ".") {
-    in.report().error(source.at, "invalid server name or wildcard \"" + source.text + "\"");
+    in.report().error(source.at, R"(invalid server name or wildcard "{}")", source.text);
     return;
   }
   if (!is_plausible_host(text)) in.all.doubtful_names.emplace_back(in.server, source);
   if (text.find_first_of("/,") != text.npos)
-    in.report().warning(source.at,
-                        "server name \"" + source.text +
-                            "\" has suspicious symbols: names have spaces between them, and no path");
+    in.report().warning(
+        source.at, R"(server name "{}" has suspicious symbols: names have spaces between them, and no path)",
+        source.text);
   names.push_back({is, std::string(text), std::nullopt});
 }
 

@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "directives.hpp"
 #include "router.hpp"
 
@@ -67,7 +69,7 @@ class includer {
 
   void include(const word& what, std::vector<directive>& into) {
     auto path = what.text;
-    if (!path.starts_with('/')) path = folder_ + "/" + path;
+    if (!path.starts_with('/')) path = fmt::format("{}/{}", folder_, path);
     if (path.find_first_of("*?[") == path.npos) {
       read(path, what, into);
       return;
@@ -85,19 +87,18 @@ class includer {
     std::error_code error;
     const auto real = std::filesystem::weakly_canonical(path, error).string();
     if (std::ranges::find(open_, real) != open_.end()) {
-      report_.error(from.at, "\"" + path + "\" includes itself");
+      report_.error(from.at, R"("{}" includes itself)", path);
       return;
     }
     if (read_ == most) {
-      if (!std::exchange(too_many_, true))
-        report_.error(from.at, "more than " + std::to_string(most) + " files are included");
+      if (!std::exchange(too_many_, true)) report_.error(from.at, "more than {} files are included", most);
       return;
     }
     ++read_;
     std::string why;
     const auto text = read_whole(path, why);
     if (!text) {
-      report_.error(from.at, "cannot read \"" + path + "\": " + why);
+      report_.error(from.at, R"(cannot read "{}": {})", path, why);
       return;
     }
     open_.push_back(real);
@@ -157,12 +158,14 @@ std::optional<std::size_t> add_upstream(draft& all, upstream_draft& from) try {
 /// What nginx asks of an upstream whose names are resolved while it runs.
 void check_resolving(draft& all, const upstream_draft& one) {
   if (!one.resolves) return;
-  const auto name = "upstream \"" + one.name + "\"";
   if (!one.has_zone)
-    all.report.error(one.resolves->at, "resolving names at run time requires " + name +
-                                           " to be in shared memory: add \"zone " + one.name + " 64k\"");
+    all.report.error(one.resolves->at,
+                     R"(resolving names at run time requires upstream "{0}" to be in shared memory: )"
+                     R"(add "zone {0} 64k")",
+                     one.name);
   else if (!one.resolver && !all.resolver)
-    all.report.error(one.resolves->at, "no resolver defined to resolve names at run time in " + name);
+    all.report.error(one.resolves->at, R"(no resolver defined to resolve names at run time in upstream "{}")",
+                     one.name);
 }
 
 void make_upstreams(draft& all) {
@@ -202,8 +205,7 @@ void resolve_passes(draft& all) {
     const bool declared = std::ranges::any_of(
         all.upstreams, [&](const auto& u) { return wsproxy::iequals(u.name, pass.host); });
     if (declared && pass.port) {
-      all.report.error(pass.source.at,
-                       "upstream \"" + pass.host + "\" may not have port " + std::to_string(*pass.port));
+      all.report.error(pass.source.at, R"(upstream "{}" may not have port {})", pass.host, *pass.port);
       continue;
     }
     if (declared && !found) continue;  // its own mistake was reported
@@ -225,8 +227,9 @@ void check_files(draft& all, const location_list& list) {
           files->second,
           "this location would serve files, which is not supported: it needs proxy_pass or return");
     else if (location->locations.empty() && !all.report.failed())  // else it may be what could not be read
-      all.report.warning(location->at, "location \"" + location->name +
-                                           "\" has neither proxy_pass nor return: requests are answered 404");
+      all.report.warning(location->at,
+                         R"(location "{}" has neither proxy_pass nor return: requests are answered 404)",
+                         location->name);
   }
 }
 
@@ -313,7 +316,7 @@ virtual_hosts& hosts_at(listener& where, const std::string& host) {
 bool is_wildcard(const wsproxy::address& at) { return at.host == "0.0.0.0" || at.host == "::"; }
 
 std::string any_address(const wsproxy::address& at) {
-  return (at.host.find(':') == std::string::npos ? "0.0.0.0:" : "[::]:") + std::to_string(at.port);
+  return fmt::format("{}:{}", at.host.find(':') == std::string::npos ? "0.0.0.0" : "[::]", at.port);
 }
 
 /// The listeners: one per address; a wildcard address takes in those of the same port, as nginx does.
@@ -332,13 +335,13 @@ void make_listeners(draft& all) {
       if (found == listeners.end()) found = listeners.insert(listeners.end(), {text, {}, {}});
       if (one.has_options) {
         const auto [earlier, fresh] = with_options.try_emplace(at.to_string(), one.where);
-        if (!fresh) all.report.error(one.where, "duplicate listen options for " + at.to_string());
+        if (!fresh) all.report.error(one.where, "duplicate listen options for {}", at.to_string());
         found->options = one.options;
       }
       auto& hosts = hosts_at(*found, text == at.to_string() ? std::string() : at.host);
       if (one.is_default)
         for (const auto& other : hosts.servers)
-          if (other.second) all.report.error(one.where, "a duplicate default server for " + at.to_string());
+          if (other.second) all.report.error(one.where, "a duplicate default server for {}", at.to_string());
       hosts.servers.emplace_back(one.server, one.is_default);
     }
   for (auto& listener : all.config.listeners)
@@ -356,8 +359,8 @@ void check_doubtful_names(draft& all, const listener& where, const virtual_hosts
                              [server = server](const auto& one) { return one.first == server; }))
       continue;
     if (hosts.servers.size() > 1)
-      all.report.error(name.at, "invalid server name or wildcard \"" + name.text + "\" on " + where.address);
-    else all.report.warning(name.at, "server name \"" + name.text + "\" matches no host");
+      all.report.error(name.at, R"(invalid server name or wildcard "{}" on {})", name.text, where.address);
+    else all.report.warning(name.at, R"(server name "{}" matches no host)", name.text);
   }
 }
 
@@ -372,8 +375,9 @@ void check_names(draft& all) {
         if (server->names.empty()) own.emplace(static_cast<int>(server_name::kind::exact), "");
         for (const auto& name : own)
           if (!seen.insert(name).second)
-            all.report.warning(server->at, "conflicting server name \"" + name.second + "\" on " +
-                                               listener.address + ", ignored: an earlier server has it");
+            all.report.warning(server->at,
+                               R"(conflicting server name "{}" on {}, ignored: an earlier server has it)",
+                               name.second, listener.address);
       }
     }
 }
@@ -422,7 +426,7 @@ load_result load_file(const std::string& path) {
   std::string why;
   if (const auto text = read_whole(path, why)) return load_text(*text, path);
   load_result result;
-  result.report.error({std::make_shared<const std::string>(path), 1, 1}, "cannot read this file: " + why);
+  result.report.error({std::make_shared<const std::string>(path), 1, 1}, "cannot read this file: {}", why);
   return result;
 }
 

@@ -5,7 +5,10 @@
 
 #include <cerrno>
 #include <ctime>
+#include <iterator>
 #include <system_error>
+
+#include <fmt/format.h>
 
 #include "dates.hpp"
 #include "values.hpp"
@@ -16,20 +19,19 @@ namespace {
 /// A client's text inside quotes cannot end them, nor the line.
 std::string in_quotes(std::string_view text) {
   if (text.empty()) return "\"-\"";
-  return "\"" + escape_bytes(text, [](char c) { return is_printable(c) && c != '"' && c != '\\'; }) + "\"";
+  return fmt::format(R"("{}")",
+                     escape_bytes(text, [](char c) { return is_printable(c) && c != '"' && c != '\\'; }));
 }
 
 std::string request_line(const wsproxy::request_head& head) {
   if (head.method.empty()) return {};
-  return head.method + " " + head.target +
-         (head.version == wsproxy::http_version::http_1_0 ? " HTTP/1.0" : " HTTP/1.1");
+  return fmt::format("{} {} HTTP/{}", head.method, head.target,
+                     head.version == wsproxy::http_version::http_1_0 ? "1.0" : "1.1");
 }
 
 std::string seconds(wsproxy::time_point from, wsproxy::time_point to) {
   const auto total = std::chrono::duration_cast<std::chrono::milliseconds>(to - from).count();
-  auto fraction = std::to_string(total % 1000);
-  fraction.insert(0, 3 - fraction.size(), '0');
-  return std::to_string(total / 1000) + "." + fraction;
+  return fmt::format("{}.{:03}", total / 1000, total % 1000);
 }
 
 }  // namespace
@@ -37,7 +39,8 @@ std::string seconds(wsproxy::time_point from, wsproxy::time_point to) {
 log_sink::log_sink(const std::string& path)
     : descriptor_(path.empty() ? STDERR_FILENO
                                : ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644)) {
-  if (descriptor_ < 0) throw std::system_error(errno, std::generic_category(), "cannot open the log " + path);
+  if (descriptor_ < 0)
+    throw std::system_error(errno, std::generic_category(), fmt::format("cannot open the log {}", path));
 }
 
 log_sink::~log_sink() {
@@ -57,8 +60,7 @@ void log_sink::line(std::string_view text) const {
 }
 
 void log_sink::message(std::string_view level, std::string_view text) const {
-  std::string out = iso8601_date(std::time(nullptr));
-  line(out.append(" [").append(level).append("] ").append(escape_bytes(text, is_printable)));
+  line(fmt::format("{} [{}] {}", iso8601_date(std::time(nullptr)), level, escape_bytes(text, is_printable)));
 }
 
 access_logs::access_logs(const configuration& config) {
@@ -77,19 +79,18 @@ void access_logs::write(const std::vector<log_file>& where, const wsproxy::inbou
 std::string access_line(const wsproxy::inbound& request, int status, std::uint64_t sent,
                         const wsproxy::forward_result* result) {
   const auto& fields = request.head.fields;
-  std::string out(request.client);
-  out += " - - [" + log_date(std::time(nullptr)) + "] " + in_quotes(request_line(request.head)) + " " +
-         std::to_string(status) + " " + std::to_string(sent) + " " +
-         in_quotes(fields.value_or_empty("Referer")) + " " + in_quotes(fields.value_or_empty("User-Agent"));
+  auto out = fmt::format("{} - - [{}] {} {} {} {} {}", request.client, log_date(std::time(nullptr)),
+                         in_quotes(request_line(request.head)), status, sent,
+                         in_quotes(fields.value_or_empty("Referer")),
+                         in_quotes(fields.value_or_empty("User-Agent")));
   if (result == nullptr) return out;
   const bool upgraded = result->established != wsproxy::time_point{};
-  out += upgraded ? " websocket" : " http";
-  out += " from_client=" + std::to_string(result->from_client.bytes);
-  out += " from_upstream=" + std::to_string(result->from_upstream.bytes);
-  out += " time=" + seconds(result->begun, result->ended);
-  out += " backend=" + (result->backend ? result->backend->address().to_string() : std::string("-"));
-  out.append(" end=").append(to_string(result->cause)).append("/").append(to_string(result->who));
-  if (result->error) out += " error=" + in_quotes(result->error.message());
+  fmt::format_to(std::back_inserter(out), " {} from_client={} from_upstream={} time={} backend={} end={}/{}",
+                 upgraded ? "websocket" : "http", result->from_client.bytes, result->from_upstream.bytes,
+                 seconds(result->begun, result->ended),
+                 result->backend ? result->backend->address().to_string() : "-", to_string(result->cause),
+                 to_string(result->who));
+  if (result->error) out += fmt::format(" error={}", in_quotes(result->error.message()));
   return out;
 }
 

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <wsproxy/version.hpp>
 
 #include "demo.hpp"
@@ -54,8 +56,8 @@ void print(const diagnostics& report) {
 /// What the demonstration's address is called in a browser.
 std::string url_of(std::string at) {
   for (const std::string_view any : {"0.0.0.0:", "[::]:"})
-    if (at.starts_with(any)) at = "localhost:" + at.substr(any.size());
-  return "http://" + at + "/";
+    if (at.starts_with(any)) at.replace(0, any.size(), "localhost:");
+  return fmt::format("http://{}/", at);
 }
 
 int run_file(const arguments& given) {
@@ -86,7 +88,7 @@ int run_demo(const arguments& given) {
   const auto listen = given.listen.value_or("8080");
   auto loaded = load_text(backends.configuration(listen), "(demonstration)");
   if (!loaded.config)
-    return wrong_usage("--listen takes a port, HOST:PORT or [IPV6]:PORT, not \"" + listen + "\"");
+    return wrong_usage(fmt::format(R"(--listen takes a port, HOST:PORT or [IPV6]:PORT, not "{}")", listen));
   if (given.test) return 0;
   serving_options options{.close_code = 1001};
   options.on_ready = [](const std::vector<std::string>& addresses) {
@@ -109,10 +111,10 @@ int main(int count, char** values) {
     if (word == "-t") {
       given.test = true;
     } else if (word == "-c" || word == "--listen") {
-      if (i + 1 == words.size()) return wrong_usage(std::string(word) + " needs a value");
+      if (i + 1 == words.size()) return wrong_usage(fmt::format("{} needs a value", word));
       (word == "-c" ? given.file : given.listen) = words[++i];
     } else {
-      return wrong_usage("unknown argument \"" + std::string(word) + "\"");
+      return wrong_usage(fmt::format(R"(unknown argument "{}")", word));
     }
   }
   if (given.file && given.listen)

@@ -74,7 +74,7 @@ void add_line(scope& in, const directive& line, map_table& table) {
                         ? (text.starts_with('*') ? text.substr(1) : text.substr(0, text.size() - 2))
                         : text;
   if (table.hostnames && !is_plausible_host(bare)) {
-    in.report().error(key.at, "invalid hostname or wildcard \"" + key.text + "\"");
+    in.report().error(key.at, R"(invalid hostname or wildcard "{}")", key.text);
     return;
   }
   if (table.hostnames && text.starts_with("*.")) {
@@ -88,7 +88,7 @@ void add_line(scope& in, const directive& line, map_table& table) {
     text.pop_back();
   }
   if (!into->try_emplace(text, std::move(value)).second)
-    in.report().error(key.at, "conflicting parameter \"" + key.text + "\": it is in this map already");
+    in.report().error(key.at, R"(conflicting parameter "{}": it is in this map already)", key.text);
 }
 
 }  // namespace
@@ -98,7 +98,7 @@ void map(scope& in, const directive& d) {
   table->source = text_template::compile(d.words[1], in.variables(), in.report());
   const auto& name = d.words[2];
   const bool named = name.text.size() > 1 && name.text.starts_with('$');
-  if (!named) in.report().error(name.at, "invalid variable name \"" + name.text + "\": it begins with $");
+  if (!named) in.report().error(name.at, R"(invalid variable name "{}": it begins with $)", name.text);
   // `hostnames` concerns lines that stand before it too.
   table->hostnames = std::ranges::any_of(
       d.children, [](const directive& line) { return line.words.size() == 1 && line.name() == "hostnames"; });

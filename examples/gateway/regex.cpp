@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 #ifdef WSPROXY_HAVE_PCRE2
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -39,9 +41,8 @@ regex::regex(std::string_view pattern, bool ignore_case) {
   if (code == nullptr) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);
-    throw std::invalid_argument("regular expression \"" + std::string(pattern) +
-                                "\": " + reinterpret_cast<const char*>(message) + " at character " +
-                                std::to_string(offset + 1));
+    throw std::invalid_argument(fmt::format(R"(regular expression "{}": {} at character {})", pattern,
+                                            reinterpret_cast<const char*>(message), offset + 1));
   }
   code_ = std::shared_ptr<const void>(
       code, [](const void* p) { pcre2_code_free(static_cast<pcre2_code*>(const_cast<void*>(p))); });
@@ -69,8 +70,8 @@ bool regex::match(std::string_view subject, std::vector<std::string>& captures) 
 namespace wsproxy_gateway {
 
 regex::regex(std::string_view pattern, bool) {
-  throw std::invalid_argument("regular expression \"" + std::string(pattern) +
-                              "\": this wsproxy-gateway was built without PCRE2");
+  throw std::invalid_argument(
+      fmt::format(R"(regular expression "{}": this wsproxy-gateway was built without PCRE2)", pattern));
 }
 bool regex::match(std::string_view, std::vector<std::string>&) const { return false; }
 

@@ -22,7 +22,7 @@ constexpr comparison comparisons[] = {
 std::optional<std::vector<word>> inside_parentheses(scope& in, const directive& d) {
   std::vector<word> words(d.words.begin() + 1, d.words.end());
   const auto fail = [&](const word& where) {
-    in.report().error(where.at, "invalid condition \"" + where.text + "\": it is written if (CONDITION)");
+    in.report().error(where.at, R"(invalid condition "{}": it is written if (CONDITION))", where.text);
     return std::nullopt;
   };
   if (words.empty() || words.front().quoted || !words.front().text.starts_with('('))
@@ -42,8 +42,9 @@ void compare(scope& in, const std::vector<word>& words, branch& out) {
   const auto* how = std::ranges::find(comparisons, words[1].text, &comparison::text);
   if (how == std::end(comparisons) || words.size() != 3) {
     in.report().error(words[1].at,
-                      "unexpected \"" + words[1].text +
-                          "\" in condition: it is $VARIABLE, or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE");
+                      R"(unexpected "{}" in condition: it is $VARIABLE, )"
+                      "or $VARIABLE =, !=, ~, ~*, !~ or !~* VALUE",
+                      words[1].text);
     return;
   }
   out.is = how->is;
@@ -60,11 +61,11 @@ void condition(scope& in, const directive& d, branch& out) {
   const auto& first = words->front();
   static constexpr std::string_view file_tests[] = {"-f", "!-f", "-d", "!-d", "-e", "!-e", "-x", "!-x"};
   if (std::ranges::find(file_tests, first.text) != std::end(file_tests)) {
-    in.report().error(first.at, "\"" + first.text + "\" is not supported: files are not served");
+    in.report().error(first.at, R"("{}" is not supported: files are not served)", first.text);
     return;
   }
   if (!first.text.starts_with('$') || first.text.size() == 1) {
-    in.report().error(first.at, "invalid condition \"" + first.text + "\": it begins with a variable");
+    in.report().error(first.at, R"(invalid condition "{}": it begins with a variable)", first.text);
     return;
   }
   out.variable = in.variables().slot(std::string_view(first.text).substr(1), first.at);
@@ -74,7 +75,7 @@ void condition(scope& in, const directive& d, branch& out) {
 void set(scope& in, const directive& d) {
   const auto& name = d.words[1];
   if (!name.text.starts_with('$') || name.text.size() == 1) {
-    in.report().error(name.at, "invalid variable name \"" + name.text + "\": it begins with $");
+    in.report().error(name.at, R"(invalid variable name "{}": it begins with $)", name.text);
     return;
   }
   const auto bare = std::string_view(name.text).substr(1);
@@ -89,7 +90,7 @@ void return_answer(scope& in, const directive& d) {
   answer result{302, std::nullopt};
   if (status) {
     if (*status > 999 || *status < 200) {
-      in.report().error(first.at, "invalid return code \"" + first.text + "\": it is 200 to 999");
+      in.report().error(first.at, R"(invalid return code "{}": it is 200 to 999)", first.text);
       return;
     }
     result.status = static_cast<int>(*status);
@@ -98,8 +99,9 @@ void return_answer(scope& in, const directive& d) {
     const bool url = first.text.starts_with("http://") || first.text.starts_with("https://") ||
                      first.text.starts_with("$scheme");
     if (!url || d.arguments() == 2) {
-      in.report().error(first.at, "invalid return code \"" + first.text +
-                                      "\": it is return CODE, return CODE TEXT, or return http://…");
+      in.report().error(
+          first.at, R"(invalid return code "{}": it is return CODE, return CODE TEXT, or return http://…)",
+          first.text);
       return;
     }
     result.text = text_template::compile(first, in.variables(), in.report());

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include <wsproxy/websocket/upgrade.hpp>
 
 #include "answers.hpp"
@@ -57,7 +59,7 @@ bool is_address(const std::string& host) {
 /// not looked up while serving.
 destination variable_destination(const configuration& config, const proxy_target& proxy, evaluation& e) {
   auto url = proxy.variable_url->evaluate(e);
-  if (!url.starts_with("http://")) return {.problem = "invalid URL prefix in \"" + url + "\""};
+  if (!url.starts_with("http://")) return {.problem = fmt::format(R"(invalid URL prefix in "{}")", url)};
   const auto rest = std::string_view(url).substr(7);
   const auto host = rest.substr(0, rest.find_first_of("/?"));
   const auto uri = rest.substr(host.size());
@@ -76,7 +78,7 @@ destination variable_destination(const configuration& config, const proxy_target
       return {.problem = error.what()};
     }
   } else {
-    return {.problem = "\"" + std::string(host) + "\" is neither an upstream nor an address"};
+    return {.problem = fmt::format(R"("{}" is neither an upstream nor an address)", host)};
   }
   if (uri.empty()) result.target = raw_target(e.head, e.state.uri);
   else result.target = safe_target(uri.starts_with('?') ? "/" + std::string(uri) : std::string(uri));
@@ -142,9 +144,8 @@ void rewrite_answer(const wsproxy::exchange& what, wsproxy::response_head& head)
 std::string describe(const wsproxy::forward_result& result, const request_state& state) {
   auto what = result.error.message();
   if (what.ends_with('.')) what.pop_back();
-  const auto upstream = state.upstreams.empty() ? "none" : state.upstreams;
-  return what + ", client: " + state.client + ", host: \"" + state.host + "\", uri: \"" + state.uri.raw +
-         "\", upstream: " + upstream;
+  return fmt::format(R"({}, client: {}, host: "{}", uri: "{}", upstream: {})", what, state.client, state.host,
+                     state.uri.raw, state.upstreams.empty() ? "none" : state.upstreams);
 }
 
 /// No file is there; and to nginx's file handler there are only three methods.
@@ -183,7 +184,7 @@ wsproxy::decision router::operator()(const wsproxy::inbound& in) const {
   auto to = find_destination(*config_, where, *chosen.location, e);
   if (!to.to) {
     if (log_)
-      (*log_)(to.problem + ", host: \"" + work->state.host + "\", uri: \"" + work->state.uri.raw + "\"");
+      (*log_)(fmt::format(R"({}, host: "{}", uri: "{}")", to.problem, work->state.host, work->state.uri.raw));
     return make_page(502, {}, where, e);
   }
   work->where = &where;

@@ -19,8 +19,8 @@ using how = rule::disposition;
 // ---- Directives with one value
 
 void bad_value(scope& in, const directive& d, std::string_view expected) {
-  in.report().error(d.words[1].at, "invalid value \"" + d.words[1].text + "\" in \"" + d.name().text +
-                                       "\" directive: " + std::string(expected));
+  in.report().error(d.words[1].at, R"(invalid value "{}" in "{}" directive: {})", d.words[1].text,
+                    d.name().text, expected);
 }
 
 /// nginx fires a timer of zero at once, where ours would be off.
@@ -56,9 +56,10 @@ void keepalive_timeout(scope& in, const directive& d) {
     in.report().warning(d.words[2].at,
                         "the second time of \"keepalive_timeout\" is ignored: clients are not told");
   else
-    in.report().error(d.words[2].at, "invalid value \"" + d.words[2].text +
-                                         "\" in \"keepalive_timeout\" directive: "
-                                         "a time of whole seconds is 60s or 1m30s");
+    in.report().error(d.words[2].at,
+                      R"(invalid value "{}" in "keepalive_timeout" directive: )"
+                      "a time of whole seconds is 60s or 1m30s",
+                      d.words[2].text);
 }
 
 template <auto Member> void number_value(scope& in, const directive& d) {
@@ -85,8 +86,9 @@ void header_buffers(scope& in, const directive& d) {
   if (!number || *number == 0) return bad_value(in, d, "it is a number and a size, as 4 8k");
   if (!size || *size < 512 || *size > (1u << 30)) {
     in.report().error(d.words[2].at,
-                      "invalid value \"" + d.words[2].text +
-                          "\" in \"large_client_header_buffers\" directive: a size is 8k, and 512 at least");
+                      R"(invalid value "{}" in "large_client_header_buffers" directive: )"
+                      "a size is 8k, and 512 at least",
+                      d.words[2].text);
     return;
   }
   in.set->large_client_header_buffers = {*number, static_cast<std::size_t>(*size)};
@@ -107,7 +109,7 @@ void http_version(scope& in, const directive& d) {
 
 bool is_field_name(scope& in, const word& name) {
   if (wsproxy::is_token(name.text)) return true;
-  in.report().error(name.at, "\"" + name.text + "\" is no field name");
+  in.report().error(name.at, R"("{}" is no field name)", name.text);
   return false;
 }
 
@@ -128,14 +130,14 @@ bool is_framing(std::string_view name) {
 void add_header(scope& in, const directive& d) {
   if (!is_field_name(in, d.words[1])) return;
   if (is_framing(d.words[1].text)) {
-    in.report().warning(d.words[1].at,
-                        "\"" + d.words[1].text + "\" is not added: the gateway decides it itself");
+    in.report().warning(d.words[1].at, R"("{}" is not added: the gateway decides it itself)",
+                        d.words[1].text);
     if (!in.set->add_header) in.set->add_header.emplace();
     return;
   }
   if (d.arguments() == 3 && d.words[3] != "always") {
-    in.report().error(d.words[3].at,
-                      "invalid parameter \"" + d.words[3].text + "\": only \"always\" may stand here");
+    in.report().error(d.words[3].at, R"(invalid parameter "{}": only "always" may stand here)",
+                      d.words[3].text);
     return;
   }
   auto& list = in.set->add_header;
@@ -203,9 +205,8 @@ void next_upstream(scope& in, const directive& d) {
       std::vector<std::string_view> names;
       for (const auto& one : conditions) names.push_back(one.first);
       const auto meant = closest(to_lower(text), names);
-      in.report().error(d.words[i].at,
-                        "invalid value \"" + text + "\" in \"proxy_next_upstream\" directive" +
-                            (meant.empty() ? "" : "; did you mean \"" + std::string(meant) + "\"?"));
+      in.report().error(d.words[i].at, R"(invalid value "{}" in "proxy_next_upstream" directive{})", text,
+                        did_you_mean(meant));
       return;
     }
     on |= found->second;
@@ -225,10 +226,10 @@ void check_log_path(scope& in, const word& path) {
   if (folder.empty()) folder = ".";
   std::error_code error;
   if (std::filesystem::is_directory(path.text, error))
-    in.report().error(path.at, "cannot open the log \"" + path.text + "\": it is a directory");
+    in.report().error(path.at, R"(cannot open the log "{}": it is a directory)", path.text);
   else if (::access(path.text.c_str(), W_OK) != 0 &&
            (errno != ENOENT || ::access(folder.c_str(), W_OK | X_OK) != 0))
-    in.report().error(path.at, "cannot open the log \"" + path.text + "\": " + std::strerror(errno));
+    in.report().error(path.at, R"(cannot open the log "{}": {})", path.text, std::strerror(errno));
 }
 
 void access_log(scope& in, const directive& d) {
@@ -245,13 +246,13 @@ void access_log(scope& in, const directive& d) {
   }
   if (d.arguments() > 1 && d.words[2] != "combined") {
     if (!in.all.log_formats.contains(d.words[2].text)) {
-      in.report().error(d.words[2].at,
-                        "unknown log format \"" + d.words[2].text + "\": \"log_format\" declares one");
+      in.report().error(d.words[2].at, R"(unknown log format "{}": "log_format" declares one)",
+                        d.words[2].text);
       return;
     }
     if (in.all.warned.insert("access_log format").second)
-      in.report().warning(d.words[2].at,
-                          "\"" + d.words[2].text + "\" is ignored: the access log has its own format");
+      in.report().warning(d.words[2].at, R"("{}" is ignored: the access log has its own format)",
+                          d.words[2].text);
   }
   check_log_path(in, path);
   list->push_back({path.text});
@@ -264,13 +265,13 @@ void log_format(scope& in, const directive& d) {
     return;
   }
   if (d.words[1] == "combined" || !in.all.log_formats.insert(d.words[1].text).second)
-    in.report().error(d.words[1].at, "duplicate \"log_format\" name \"" + d.words[1].text + "\"");
+    in.report().error(d.words[1].at, R"(duplicate "log_format" name "{}")", d.words[1].text);
 }
 
 void positive_number(scope& in, const directive& d) {
   if (d.arguments() != 1 || parse_number(d.words[1].text).value_or(0) == 0)
     in.report().error(d.words[std::min<std::size_t>(1, d.arguments())].at,
-                      "invalid value in \"" + d.name().text + "\" directive: it is a number");
+                      R"(invalid value in "{}" directive: it is a number)", d.name().text);
 }
 
 void error_log(scope& in, const directive& d) {
@@ -282,8 +283,10 @@ void error_log(scope& in, const directive& d) {
   static constexpr std::string_view levels[] = {"debug", "info", "notice", "warn",
                                                 "error", "crit", "alert",  "emerg"};
   if (d.arguments() > 1 && std::ranges::find(levels, d.words[2].text) == std::end(levels)) {
-    in.report().error(d.words[2].at, "invalid log level \"" + d.words[2].text +
-                                         "\": it is debug, info, notice, warn, error, crit, alert or emerg");
+    in.report().error(
+        d.words[2].at,
+        R"(invalid log level "{}": it is debug, info, notice, warn, error, crit, alert or emerg)",
+        d.words[2].text);
     return;
   }
   if (path == "stderr") return;
@@ -326,7 +329,7 @@ constexpr rule blocked(std::string_view name, unsigned contexts, std::size_t lea
 void file_serving(scope& in, const directive& d) {
   if (in.where == in_location) in.all.files.emplace_back(in.here, d.at());
   if (in.all.warned.insert(d.name() == "index" ? "index" : "root").second)
-    in.report().warning(d.at(), "\"" + d.name().text + "\" is ignored: files are not served");
+    in.report().warning(d.at(), R"("{}" is ignored: files are not served)", d.name().text);
 }
 
 constexpr std::string_view restricts = "it restricts access, and ignoring it would open what it closes";

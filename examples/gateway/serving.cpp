@@ -14,6 +14,8 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 
+#include <fmt/format.h>
+
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -146,7 +148,7 @@ class server {
       if (one.resolver.valid) how.interval = *one.resolver.valid;
       wsproxy::follow_options then;
       then.on_failure = [this, name = one.name](std::string_view why) {
-        errors_.message("warn", "upstream \"" + name + "\": the last addresses stay: " + std::string(why));
+        errors_.message("warn", fmt::format(R"(upstream "{}": the last addresses stay: {})", name, why));
       };
       names_.emplace_back(one.group, std::make_unique<wsproxy::resolving>(executor, one.resolved, how), then);
     }
@@ -211,8 +213,8 @@ class server {
   }
 
   void drain(const serving_options& options) {
-    errors_.message("notice", "ending; connections open: " + std::to_string(connections()) +
-                                  "; a second signal closes them now");
+    errors_.message("notice", fmt::format("ending; connections open: {}; a second signal closes them now",
+                                          connections()));
     left_ = workers_.size();
     const wsproxy::gateway::drain_options how{
         .deadline = config_->worker_shutdown_timeout.value_or(wsproxy::duration::zero()),

@@ -174,7 +174,7 @@ class reader {
     }
     result.text = resolve_escapes(text_.substr(begin, at_ - begin));
     if (at_end()) {
-      report_.error(result.at, std::string("this quote is never closed: a ") + quote + " is missing");
+      report_.error(result.at, "this quote is never closed: a {} is missing", quote);
       result.end = here_;
       return result;
     }
@@ -185,7 +185,7 @@ class reader {
         complain_about_semicolon();
         ended_ = true;
       } else {
-        report_.error(here_, "unexpected \"" + character_here() + "\" behind a closing quote");
+        report_.error(here_, R"(unexpected "{}" behind a closing quote)", character_here());
       }
     }
     return result;
@@ -194,9 +194,9 @@ class reader {
   word read_bare() {
     word result{{}, here_, here_, false};
     if (begins_curly(text_.substr(at_)))
-      report_.error(here_, "\"" + character_here() + "\" is not a quote here: write \" or '");
+      report_.error(here_, R"("{}" is not a quote here: write " or ')", character_here());
     else if (begins_full_width_brace(text_.substr(at_)))
-      report_.error(here_, "\"" + character_here() + "\" is a full-width character: write { or }");
+      report_.error(here_, R"("{}" is a full-width character: write {{ or }})", character_here());
     const auto begin = at_;
     bool variable = false;  // behind a $, where { begins no block
     while (!at_end()) {
@@ -236,11 +236,11 @@ class reader {
     for (std::size_t i = 0; i != full_width_semicolon.size(); ++i) take();
   }
 
-  std::string character_here() const {
+  std::string_view character_here() const {
     std::size_t size = 1;
     while (at_ + size < text_.size() && (static_cast<unsigned char>(text_[at_ + size]) & 0xC0u) == 0x80u)
       ++size;
-    return std::string(text_.substr(at_, size));
+    return text_.substr(at_, size);
   }
 
   std::string_view text_;

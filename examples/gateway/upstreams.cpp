@@ -55,7 +55,7 @@ void report_parameter(scope& in, const word& source) {
   static constexpr std::string_view later[] = {"service", "route", "drain"};
   const auto name = split(source.text).name;
   if (std::ranges::find(later, name) != std::end(later)) {
-    in.report().error(source.at, "parameter \"" + source.text + "\" is not supported");
+    in.report().error(source.at, R"(parameter "{}" is not supported)", source.text);
     return;
   }
   const std::string_view number = ": it takes a number", time = ": it takes a time, 30s or 1m30s";
@@ -66,13 +66,11 @@ void report_parameter(scope& in, const word& source) {
                                                                  {"slow_start", time}};
   for (const auto& [parameter, right] : known)
     if (name == parameter)
-      return in.report().error(source.at, "invalid parameter \"" + source.text + "\"" + std::string(right));
+      return in.report().error(source.at, R"(invalid parameter "{}"{})", source.text, right);
   const auto meant = closest(
       name, {"weight", "max_conns", "max_fails", "fail_timeout", "slow_start", "resolve", "backup", "down"});
-  in.report().error(source.at,
-                    "invalid parameter \"" + source.text + "\"" +
-                        (meant.empty() || meant == name ? std::string()
-                                                        : "; did you mean \"" + std::string(meant) + "\"?"));
+  in.report().error(source.at, R"(invalid parameter "{}"{})", source.text,
+                    did_you_mean(meant == name ? "" : meant));
 }
 
 }  // namespace
@@ -81,15 +79,15 @@ void upstream(scope& in, const directive& d) {
   const auto& name = d.words[1];
   for (const auto& other : in.all.upstreams)
     if (wsproxy::iequals(other.name, name.text))
-      in.report().error(name.at, "duplicate upstream \"" + name.text + "\"; the first is on line " +
-                                     std::to_string(other.at.line));
+      in.report().error(name.at, R"(duplicate upstream "{}"; the first is on line {})", name.text,
+                        other.at.line);
   upstream_draft fresh{.name = name.text, .at = d.at()};
   scope inside{in.all, in_upstream};
   inside.upstream = &fresh;
   const auto before = in.report().errors();
   apply(inside, d.children);
   if (fresh.backends.empty() && in.report().errors() == before)
-    in.report().error(d.at(), "no servers are inside upstream \"" + name.text + "\"");
+    in.report().error(d.at(), R"(no servers are inside upstream "{}")", name.text);
   in.all.upstreams.push_back(std::move(fresh));
 }
 
@@ -126,8 +124,8 @@ namespace {
 void choose(scope& in, const directive& d, std::shared_ptr<wsproxy::balancer> (*method)()) {
   auto& group = *in.upstream;
   if (!group.method_name.empty())
-    in.report().warning(d.at(), "load balancing method redefined: \"" + group.method_name +
-                                    "\" stands in this upstream already");
+    in.report().warning(d.at(), R"(load balancing method redefined: "{}" stands in this upstream already)",
+                        group.method_name);
   group.method = method;
   group.method_name = d.name().text;
 }
@@ -137,8 +135,8 @@ void choose(scope& in, const directive& d, std::shared_ptr<wsproxy::balancer> (*
 void hash(scope& in, const directive& d) {
   const bool consistent = d.arguments() == 2;
   if (consistent && d.words[2] != "consistent") {
-    in.report().error(d.words[2].at,
-                      "invalid parameter \"" + d.words[2].text + "\": only \"consistent\" may stand here");
+    in.report().error(d.words[2].at, R"(invalid parameter "{}": only "consistent" may stand here)",
+                      d.words[2].text);
     return;
   }
   choose(in, d, consistent ? wsproxy::consistent_hash : wsproxy::key_hash);
@@ -150,13 +148,12 @@ void least_conn(scope& in, const directive& d) { choose(in, d, wsproxy::least_co
 
 void random(scope& in, const directive& d) {
   if (d.arguments() > 0 && d.words[1] != "two") {
-    in.report().error(d.words[1].at,
-                      "invalid parameter \"" + d.words[1].text + "\": only \"two\" may stand here");
+    in.report().error(d.words[1].at, R"(invalid parameter "{}": only "two" may stand here)", d.words[1].text);
     return;
   }
   if (d.arguments() > 1 && d.words[2] != "least_conn") {
-    in.report().error(d.words[2].at,
-                      "\"" + d.words[2].text + "\" is not supported: it is random two least_conn");
+    in.report().error(d.words[2].at, R"("{}" is not supported: it is random two least_conn)",
+                      d.words[2].text);
     return;
   }
   choose(in, d, d.arguments() > 0 ? wsproxy::random_choice_of_two : wsproxy::random_choice);
@@ -166,8 +163,7 @@ void random(scope& in, const directive& d) {
 /// stands.
 void zone(scope& in, const directive& d) {
   if (d.arguments() == 2 && !parse_size(d.words[2].text))
-    in.report().error(d.words[2].at,
-                      "invalid size \"" + d.words[2].text + "\" of \"zone\": a size is 64k or 1m");
+    in.report().error(d.words[2].at, R"(invalid size "{}" of "zone": a size is 64k or 1m)", d.words[2].text);
   in.upstream->has_zone = true;
 }
 
@@ -184,18 +180,17 @@ void resolver(scope& in, const directive& d) {
     } else if ((p.name == "ipv4" || p.name == "ipv6") && (p.value == "on" || p.value == "off")) {
       (p.name == "ipv4" ? fresh.ipv4 : fresh.ipv6) = p.value == "on";
     } else {
-      in.report().error(one.at, "invalid parameter \"" + one.text +
-                                    "\" of \"resolver\": it is valid=30s, ipv4=off or ipv6=off");
+      in.report().error(
+          one.at, R"(invalid parameter "{}" of "resolver": it is valid=30s, ipv4=off or ipv6=off)", one.text);
     }
   }
   if (!has_server) in.report().error(d.at(), "no name servers defined in \"resolver\" directive");
   if (!fresh.ipv4 && !fresh.ipv6)
     in.report().error(d.at(), "\"ipv4\" and \"ipv6\" of \"resolver\" cannot both be off");
   if (in.all.warned.insert("resolver").second)
-    in.report().warning(
-        d.at(),
-        std::string("the addresses in \"resolver\" are not asked: names are looked up by the system") +
-            (fresh.valid ? "" : ", every 30s as it tells no time to live; valid= changes that"));
+    in.report().warning(d.at(),
+                        R"(the addresses in "resolver" are not asked: names are looked up by the system{})",
+                        fresh.valid ? "" : ", every 30s as it tells no time to live; valid= changes that");
   (in.where == in_upstream ? in.upstream->resolver : in.all.resolver) = fresh;
 }
 
@@ -213,7 +208,7 @@ void proxy_pass(scope& in, const directive& d) {
     return;
   }
   if (to_lower(text.substr(0, 7)) != "http://") {
-    in.report().error(source.at, "invalid URL prefix in \"" + source.text + "\": it begins with http://");
+    in.report().error(source.at, R"(invalid URL prefix in "{}": it begins with http://)", source.text);
     return;
   }
   text.remove_prefix(7);
@@ -227,8 +222,9 @@ void proxy_pass(scope& in, const directive& d) {
   if (target.uri && (in_if || in.location->is == location_block::kind::regex ||
                      in.location->is == location_block::kind::named)) {
     in.report().error(source.at,
-                      "\"proxy_pass\" cannot have a path (\"" + *target.uri +
-                          "\") in a location given by a regular expression or a name, or in \"if\"");
+                      R"("proxy_pass" cannot have a path ("{}") in a location given by )"
+                      R"(a regular expression or a name, or in "if")",
+                      *target.uri);
     return;
   }
   const auto at = parse_endpoint(host, false, source, in.report());

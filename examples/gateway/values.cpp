@@ -4,6 +4,8 @@
 #include <charconv>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include <wsproxy/policy.hpp>
 
 namespace wsproxy_gateway {
@@ -135,6 +137,10 @@ std::string_view closest(std::string_view text, const std::vector<std::string_vi
     for (const auto& candidate : candidates)
       if (within(text, candidate, edits)) return candidate;
   return {};
+}
+
+std::string did_you_mean(std::string_view meant) {
+  return meant.empty() ? std::string() : fmt::format(R"(; did you mean "{}"?)", meant);
 }
 
 }  // namespace wsproxy_gateway

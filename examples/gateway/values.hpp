@@ -30,5 +30,7 @@ std::string escape_bytes(std::string_view text, bool (*keep)(char));
 
 /// The candidate that `text` was probably meant to be, or an empty view.
 std::string_view closest(std::string_view text, const std::vector<std::string_view>& candidates);
+/// The end of a message: "; did you mean "NAME"?", or nothing where `meant` is empty.
+std::string did_you_mean(std::string_view meant);
 
 }  // namespace wsproxy_gateway

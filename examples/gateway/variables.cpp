@@ -7,8 +7,11 @@
 #include <array>
 #include <chrono>
 #include <ctime>
+#include <iterator>
 #include <random>
 #include <stdexcept>
+
+#include <fmt/format.h>
 
 #include <wsproxy/http/rewrite.hpp>
 
@@ -32,7 +35,7 @@ void append_status(evaluation& e, std::string& out) {
   int status = 0;
   if (e.response != nullptr) status = e.response->status;
   else if (e.result != nullptr) status = e.result->status;
-  out += status == 0 ? std::string("000") : std::to_string(status);
+  fmt::format_to(std::back_inserter(out), "{:03}", status);
 }
 
 void append_request_id(evaluation& e, std::string& out) {
@@ -81,8 +84,7 @@ void append_address_bytes(const std::string& text, std::string& out) {
 void append_seconds(evaluation&, std::string& out) {
   using namespace std::chrono;
   const auto now = duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
-  auto fraction = std::to_string(now % 1000);
-  out += std::to_string(now / 1000) + "." + std::string(3 - fraction.size(), '0') + fraction;
+  fmt::format_to(std::back_inserter(out), "{}.{:03}", now / 1000, now % 1000);
 }
 
 constexpr builtin builtins[] = {
@@ -102,8 +104,8 @@ constexpr builtin builtins[] = {
     {"request_uri", [](evaluation& e, std::string& out) { out += e.state.uri.raw; }},
     {"request",
      [](evaluation& e, std::string& out) {
-       out += e.head.method + " " + e.head.target +
-              (e.head.version == wsproxy::http_version::http_1_0 ? " HTTP/1.0" : " HTTP/1.1");
+       fmt::format_to(std::back_inserter(out), "{} {} HTTP/{}", e.head.method, e.head.target,
+                      e.head.version == wsproxy::http_version::http_1_0 ? "1.0" : "1.1");
      }},
     {"uri", [](evaluation& e, std::string& out) { out += e.state.uri.path; }},
     {"document_uri", [](evaluation& e, std::string& out) { out += e.state.uri.path; }},
@@ -273,7 +275,7 @@ std::size_t variable_table::slot(std::string_view name, const position& used_at)
 void variable_table::define(const word& name, getter value, diagnostics& report) {
   const auto bare = std::string_view(name.text).substr(1);
   if (find_single(to_lower(bare)) != nullptr) {
-    report.error(name.at, "the variable \"" + name.text + "\" exists already and cannot be defined");
+    report.error(name.at, R"(the variable "{}" exists already and cannot be defined)", name.text);
     return;
   }
   entries_[slot(bare, name.at)].value = std::move(value);
@@ -282,7 +284,7 @@ void variable_table::define(const word& name, getter value, diagnostics& report)
 std::size_t variable_table::assignable(std::string_view name, const position& at, diagnostics& report) {
   const auto number = slot(name, at);
   if (find_single(entries_[number].name) != nullptr)
-    report.error(at, "the variable \"$" + std::string(name) + "\" exists already and cannot be set");
+    report.error(at, R"(the variable "${}" exists already and cannot be set)", name);
   if (!entries_[number].value)
     entries_[number].value = [number](evaluation& e, std::string& out) {
       if (number < e.state.assigned.size() && e.state.assigned[number]) out += *e.state.assigned[number];
@@ -302,18 +304,17 @@ void variable_table::resolve(diagnostics& report) {
     const auto meant = suggestions == 0 ? std::string_view() : closest(one.name, known);
     if (suggestions != 0) --suggestions;
     if (is_nginx_variable(one.name)) {
-      report.error(one.used_at, "the variable \"$" + one.name + "\" is not supported");
+      report.error(one.used_at, R"(the variable "${}" is not supported)", one.name);
       continue;
     }
-    report.error(one.used_at,
-                 "unknown variable \"$" + one.name + "\"" +
-                     (meant.empty() ? std::string() : "; did you mean \"$" + std::string(meant) + "\"?"));
+    report.error(one.used_at, R"(unknown variable "${}"{})", one.name,
+                 did_you_mean(meant.empty() ? "" : fmt::format("${}", meant)));
   }
 }
 
 void variable_table::append(std::size_t slot, evaluation& e, std::string& out) const {
   if (e.depth == deepest)
-    throw std::runtime_error("cycle while evaluating variable \"$" + entries_[slot].name + "\"");
+    throw std::runtime_error(fmt::format(R"(cycle while evaluating variable "${}")", entries_[slot].name));
   ++e.depth;
   entries_[slot].value(e, out);
   --e.depth;
@@ -335,9 +336,9 @@ text_template text_template::compile(const word& source, variable_table& variabl
     if (rest.empty()) break;
     const auto found = read_reference(rest.substr(1));
     if (found.size == 0) {
-      report.error(source.at, rest.starts_with("${") && rest.find('}') == rest.npos
-                                  ? "the closing } of a variable is missing in \"" + source.text + "\""
-                                  : "invalid variable name in \"" + source.text + "\"");
+      const bool is_open = rest.starts_with("${") && rest.find('}') == rest.npos;
+      report.error(source.at, R"({} in "{}")",
+                   is_open ? "the closing } of a variable is missing" : "invalid variable name", source.text);
       break;
     }
     if (!rest.starts_with("${") && found.name.size() == 1 && found.name[0] >= '1' && found.name[0] <= '9')

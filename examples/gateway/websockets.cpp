@@ -22,8 +22,7 @@ constexpr std::string_view a_time = "a time is 60s, 1m30s or 500ms";
 /// Always false, for `return complain(...)`.
 bool complain(scope& in, const directive& d, const word& at, std::string_view value,
               std::string_view expected) {
-  in.report().error(at.at, "invalid value \"" + std::string(value) + "\" in \"" + d.name().text +
-                               "\" directive: " + std::string(expected));
+  in.report().error(at.at, R"(invalid value "{}" in "{}" directive: {})", value, d.name().text, expected);
   return false;
 }
 
@@ -47,10 +46,9 @@ template <class Take> bool parameters(scope& in, const directive& d, std::size_t
     const auto equals = text.find('=');
     const auto name = text.substr(0, equals);
     if (equals == text.npos || !take(name, text.substr(equals + 1), d.words[i]))
-      in.report().error(d.words[i].at, "invalid parameter \"" + std::string(text) + "\" in \"" +
-                                           d.name().text + "\" directive");
+      in.report().error(d.words[i].at, R"(invalid parameter "{}" in "{}" directive)", text, d.name().text);
     else if (!seen.insert(name).second)
-      in.report().error(d.words[i].at, "parameter \"" + std::string(name) + "\" is given twice");
+      in.report().error(d.words[i].at, R"(parameter "{}" is given twice)", name);
   }
   return in.report().errors() == before;
 }

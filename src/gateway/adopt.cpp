@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <wsproxy/proxy/edge_socket.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/read_head.hpp>
@@ -231,7 +233,7 @@ class connection final : public job {
   std::string answer_to(const forward_result& result) const {
     auto extra = refusal_fields(result.error);
     extra.add("Content-Type", "text/plain; charset=utf-8");
-    auto body = std::to_string(result.status) + " " + std::string(reason_phrase(result.status)) + "\n";
+    auto body = fmt::format("{} {}\n", result.status, reason_phrase(result.status));
     if (result.error.category() == category()) body += result.error.message() + "\n";
     auto answer = make_response(result.status, body, extra, true);
     if (only_head_) answer.resize(answer.size() - body.size());

@@ -10,6 +10,8 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 
+#include <fmt/format.h>
+
 #include <wsproxy/http/body.hpp>
 #include <wsproxy/proxy/forward.hpp>
 #include <wsproxy/proxy/read_head.hpp>
@@ -31,7 +33,7 @@ using backend_dialer = socket_dialer;
 respond plain_answer(int status, const std::error_code& why) {
   respond answer{.status = status, .extra = refusal_fields(why)};
   answer.extra.add("Content-Type", "text/plain; charset=utf-8");
-  answer.body = std::to_string(status) + " " + std::string(reason_phrase(status)) + "\n";
+  answer.body = fmt::format("{} {}\n", status, reason_phrase(status));
   if (why) answer.body += why.message() + "\n";
   return answer;
 }

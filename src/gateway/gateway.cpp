@@ -13,7 +13,10 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
 
+#include <fmt/format.h>
+
 #include <wsproxy/proxy/environment.hpp>
+#include <wsproxy/upstream/backend.hpp>
 
 #include "connection.hpp"
 #include "listener.hpp"
@@ -111,8 +114,7 @@ std::string gateway::state::begin(detail::listener opened) {
   const auto at = detail::text_of(listeners_[index].at);
   accept_when_ready(listeners_[index], index);
   if (at.host == "unix:") return at.host + listeners_[index].unlink;
-  return (at.host.find(':') != std::string::npos ? "[" + at.host + "]" : at.host) + ":" +
-         std::to_string(at.port);
+  return address{address::family::ip, at.host, at.port}.to_string();
 }
 
 void gateway::state::accept_when_ready(detail::listener& from, std::size_t index) {
@@ -130,7 +132,7 @@ void gateway::state::accept_when_ready(detail::listener& from, std::size_t index
 void gateway::state::accept_some(detail::listener& from, std::size_t index) {
   for (int i = 0; i != accepts_per_turn && from.socket.is_open(); ++i) {
     if (options.max_connections != 0 && connections.size() >= options.max_connections)
-      return pause("the limit of " + std::to_string(options.max_connections) + " connections is reached");
+      return pause(fmt::format("the limit of {} connections is reached", options.max_connections));
     endpoint peer;
     std::error_code error;
     const int descriptor = detail::accept_one(from, peer, error);
@@ -217,10 +219,10 @@ void gateway::state::drain_sessions() const {
     if (drain_how.deadline > duration::zero())
       fitted.spread = std::min(how.spread, std::max(drain_how.deadline - wait, duration::zero()));
     if (fitted.spread != how.spread && options.on_warning)
-      options.on_warning("tunnels are drained within " + std::to_string(fitted.spread.count()) +
-                         " ms instead of " + std::to_string(how.spread.count()) + " ms: with " +
-                         std::to_string(wait.count()) + " ms to answer the last Close, all must be over in " +
-                         std::to_string(drain_how.deadline.count()) + " ms");
+      options.on_warning(
+          fmt::format("tunnels are drained within {} ms instead of {} ms: "
+                      "with {} ms to answer the last Close, all must be over in {} ms",
+                      fitted.spread.count(), how.spread.count(), wait.count(), drain_how.deadline.count()));
     sessions.drain_if([&](const session_handle& each) { return drain_of(each) == how; }, fitted);
   }
 }

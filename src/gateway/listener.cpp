@@ -19,6 +19,8 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>
 
+#include <fmt/format.h>
+
 #include <wsproxy/upstream/backend.hpp>
 
 namespace wsproxy::detail {
@@ -49,16 +51,16 @@ address_text text_of(const generic::endpoint& endpoint) {
 
 namespace {
 
-[[noreturn]] void fail(std::string_view at, std::error_code error, const std::string& why = {}) {
-  throw std::system_error(error,
-                          "cannot listen on " + std::string(at) + (why.empty() ? "" : " (" + why + ")"));
+[[noreturn]] void fail(std::string_view at, std::error_code error) {
+  throw std::system_error(error, fmt::format("cannot listen on {}", at));
 }
 
 address parse(std::string_view text) {
   try {
     return address::parse(text);
   } catch (const std::invalid_argument& wrong) {
-    fail(text, make_error_code(std::errc::invalid_argument), wrong.what());
+    throw std::system_error(make_error_code(std::errc::invalid_argument),
+                            fmt::format("cannot listen on {} ({})", text, wrong.what()));
   }
 }
 
@@ -171,11 +173,10 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
 listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   std::error_code error;
   const auto at = bound_to(descriptor, error);
-  if (error)
-    throw std::system_error(error, "not a listening socket: descriptor " + std::to_string(descriptor));
+  if (error) throw std::system_error(error, fmt::format("not a listening socket: descriptor {}", descriptor));
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0)
-    throw std::system_error(errno, std::system_category(), "descriptor " + std::to_string(descriptor));
+    throw std::system_error(errno, std::system_category(), fmt::format("descriptor {}", descriptor));
   return {make_listening(executor, at.protocol(), descriptor), at, fixed_text(at)};
 }
 

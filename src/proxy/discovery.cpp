@@ -8,6 +8,8 @@
 #include <asio/dispatch.hpp>
 #include <asio/ip/tcp.hpp>
 
+#include <fmt/format.h>
+
 #include <wsproxy/proxy/detail/wakeable.hpp>
 
 namespace wsproxy {
@@ -175,7 +177,8 @@ class resolving::state final : public detail::wakeable {
     std::erase_if(found, [this](const auto& each) { return each.is_v6() ? !options_.ipv6 : !options_.ipv4; });
     if (error || found.empty()) {
       if (to_.failed)
-        to_.failed(which.options.at.host + ": " + (error ? error.message() : "it has no address"));
+        to_.failed(
+            fmt::format("{}: {}", which.options.at.host, error ? error.message() : "it has no address"));
       return;
     }
     // Name servers change the order from answer to answer, which is no change.

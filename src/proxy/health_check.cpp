@@ -7,6 +7,8 @@
 
 #include <asio/dispatch.hpp>
 
+#include <fmt/format.h>
+
 #include <wsproxy/proxy/detail/health_plan.hpp>
 #include <wsproxy/proxy/detail/wakeable.hpp>
 
@@ -15,7 +17,7 @@ namespace {
 
 void validate(const health_check_options& options) {
   const auto require = [](bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument(std::string("health_check_options::") + what);
+    if (!holds) throw std::invalid_argument(fmt::format("health_check_options::{}", what));
   };
   validate(options.probe);
   require(options.interval > duration::zero(), "interval must be above zero");

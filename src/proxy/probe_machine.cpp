@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <wsproxy/error.hpp>
 #include <wsproxy/proxy/probe.hpp>
 #include <wsproxy/websocket/handshake.hpp>
@@ -52,23 +54,27 @@ std::string host_of(const address& to) {
 }  // namespace
 
 void validate(const probe_options& options) {
-  const auto refuse = [](const std::string& why) { throw std::invalid_argument("probe_options::" + why); };
+  const auto refuse = [](std::string_view why) {
+    throw std::invalid_argument(fmt::format("probe_options::{}", why));
+  };
   if (options.timeout <= duration::zero()) refuse("timeout must be above zero");
   if (options.timeout > longest_time) refuse("timeout must not be more than a century");
   if (options.how == kind::tcp) return;
-  if (!options.target.starts_with('/')) refuse("target \"" + options.target + "\" does not begin with /");
+  if (!options.target.starts_with('/'))
+    refuse(fmt::format(R"(target "{}" does not begin with /)", options.target));
   if (options.status_from > options.status_to) refuse("status_from is greater than status_to");
   for (const auto& line : options.extra)
     if (is_ours(line.name))
-      refuse("extra has the field " + std::string(line.name) + ", which the probe itself decides");
+      refuse(fmt::format("extra has the field {}, which the probe itself decides", line.name));
   const auto request = make_request(options, "localhost", "AQIDBAUGBwgJCgsMDQ4PEA==");
   try {
     std::string bytes;
     serialize(request, bytes);
   } catch (const std::invalid_argument& error) {
-    refuse(std::string("target, host or extra cannot be sent: ") + error.what());
+    refuse(fmt::format("target, host or extra cannot be sent: {}", error.what()));
   }
-  if (const auto error = check_request(request)) refuse("target, host or extra: " + error.message());
+  if (const auto error = check_request(request))
+    refuse(fmt::format("target, host or extra: {}", error.message()));
 }
 
 namespace detail {

@@ -9,6 +9,8 @@
 #include <system_error>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <wsproxy/http/fields.hpp>
 
 namespace wsproxy {
@@ -17,7 +19,7 @@ namespace {
 constexpr std::uint16_t default_port = 80;
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
-  throw std::invalid_argument("address \"" + std::string(text) + "\": " + std::string(why));
+  throw std::invalid_argument(fmt::format(R"(address "{}": {})", text, why));
 }
 
 bool is_literal(int family, const std::string& host) {

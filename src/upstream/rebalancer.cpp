@@ -4,7 +4,8 @@
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
-#include <string>
+
+#include <fmt/format.h>
 
 namespace wsproxy {
 namespace {
@@ -45,7 +46,7 @@ bool is_settled(const load& of, double level) {
 rebalancer::rebalancer(const rebalance_options& options) : options_(options) {
   const auto check = [](double value, const char* member) {
     if (!(value >= 0) || !std::isfinite(value))
-      throw std::invalid_argument(std::string("rebalance_options: ") + member + " is negative or no number");
+      throw std::invalid_argument(fmt::format("rebalance_options: {} is negative or no number", member));
   };
   check(options_.rate, "rate");
   check(options_.threshold, "threshold");

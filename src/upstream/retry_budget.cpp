@@ -4,13 +4,14 @@
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
-#include <string>
+
+#include <fmt/format.h>
 
 namespace wsproxy {
 
 retry_budget::retry_budget(const retry_budget_options& options) : options_(options) {
   const auto refuse = [](const char* what) {
-    throw std::invalid_argument(std::string("retry_budget: ") + what);
+    throw std::invalid_argument(fmt::format("retry_budget: {}", what));
   };
   if (!(options.percent >= 0 && options.percent <= 100)) refuse("percent is not within 0 and 100");
   if (!(options.at_least >= 0)) refuse("at_least is negative or no number");

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <wsproxy/upstream/round_robin.hpp>
 
 namespace wsproxy {
@@ -19,7 +21,7 @@ using entries = std::vector<pick_request::entry>;
 namespace {
 
 [[noreturn]] void refuse(const backend_options& options, std::string_view why) {
-  throw std::invalid_argument("backend \"" + options.name + "\": " + std::string(why));
+  throw std::invalid_argument(fmt::format(R"(backend "{}": {})", options.name, why));
 }
 
 /// An entry with a backend of its own; throws std::invalid_argument.
@@ -251,8 +253,8 @@ template <class Edit> backend_changes upstream_state::edit(Edit edit) try {
   surveyed_ = false;
   return changes;
 } catch (const std::invalid_argument& error) {
-  throw std::invalid_argument((name.empty() ? "upstream" : "upstream \"" + name + "\"") +
-                              (": " + std::string(error.what())));
+  if (name.empty()) throw std::invalid_argument(fmt::format("upstream: {}", error.what()));
+  throw std::invalid_argument(fmt::format(R"(upstream "{}": {})", name, error.what()));
 }
 
 void upstream_state::configure(const upstream_options& next) {
