@@ -60,7 +60,8 @@ class client_connection : public std::enable_shared_from_this<client_connection>
     reading_ = true;
     read_head_options how{.limits = by.request_head,
                           .head = by.timeouts.client_head,
-                          .first_byte = request_ != 0 && early_.empty() ? keep_alive_ : duration::zero()};
+                          .first_byte = request_ != 0 && early_.empty() ? keep_alive_ : duration::zero(),
+                          .world = host_->world};
     async_read_head(socket_, std::exchange(early_, {}), how,
                     stoppable([self = shared_from_this()](read_head_result result) {
                       self->on_head(std::move(result));
@@ -165,7 +166,8 @@ class client_connection : public std::enable_shared_from_this<client_connection>
                   .how = std::move(to.how),
                   .sessions = host_->sessions,
                   .user = user_ = std::move(to.user),
-                  .close = to.close};
+                  .close = to.close,
+                  .world = host_->world};
     what.on_established = [self = weak_from_this(),
                            next = std::move(to.on_established)](session_handle session) {
       if (auto alive = self.lock()) alive->on_established(session);
@@ -276,7 +278,8 @@ class client_connection : public std::enable_shared_from_this<client_connection>
     if (host_->stopped) return close();  // by who was told
     const auto& t = times_of(own.how);
     keep_alive_ = t.keep_alive;
-    async_send(socket_, std::move(bytes), {.send_stall = t.send_stall, .close = closes, .linger = t.linger},
+    async_send(socket_, std::move(bytes),
+               {.send_stall = t.send_stall, .close = closes, .linger = t.linger, .world = host_->world},
                stoppable([self = shared_from_this(), closes](std::error_code error) {
                  if (error || closes) self->close();
                  else self->next(std::move(self->early_));
@@ -294,7 +297,7 @@ class client_connection : public std::enable_shared_from_this<client_connection>
   // FIN first, so that the last answer is not lost to a reset.
   void close_politely() {
     if (host_->stopped) return close();
-    async_send(socket_, {}, {.close = true, .linger = received().timeouts.linger},
+    async_send(socket_, {}, {.close = true, .linger = received().timeouts.linger, .world = host_->world},
                stoppable([self = shared_from_this()](std::error_code) { self->close(); }));
   }
 

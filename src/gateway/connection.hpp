@@ -42,8 +42,9 @@ class connection_list {
 /// counters and `sessions`.
 class connection_host {
  public:
-  connection_host(gateway::selector choose, gateway_options with)
-      : select(std::move(choose)),
+  connection_host(environment& here, gateway::selector choose, gateway_options with)
+      : world(&here),
+        select(std::move(choose)),
         options(std::move(with)),
         usual{options.request_head, options.timeouts},
         limits(options.max_tunnels, options.max_tunnels_per_client) {}
@@ -62,6 +63,7 @@ class connection_host {
     return how;
   }
 
+  environment* const world;  ///< looked up once
   const gateway::selector select;
   const gateway_options options;
   const reception usual;

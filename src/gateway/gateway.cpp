@@ -35,7 +35,7 @@ constexpr int accepts_per_turn = 512;  // as many as may wait, usually
 class gateway::state final : public detail::connection_host, public std::enable_shared_from_this<state> {
  public:
   state(asio::any_io_executor on, selector choose, gateway_options with)
-      : connection_host(std::move(choose), std::move(with)),
+      : connection_host(environment_of(on), std::move(choose), std::move(with)),
         executor(std::move(on)),
         pause_(*this, &state::resume),
         deadline_(*this, &state::stop) {}
@@ -155,6 +155,9 @@ void gateway::state::take(detail::listener& from, std::size_t index, int descrip
     ::close(descriptor);
     return pause("cannot watch a connection: " + error.code().message());
   }
+#ifdef __linux__
+  socket->unshared();
+#endif
   detail::serve_connection(shared_from_this(), std::move(*socket),
                            {.client = detail::text_of(peer),
                             .local = detail::local_text(from, descriptor),

@@ -49,7 +49,7 @@ bool is_idempotent(std::string_view method) noexcept {
 
 }  // namespace
 
-exchange_machine::exchange_machine(exchange what, upstream backends, bool stop_at_verdict)
+exchange_machine::exchange_machine(exchange&& what, upstream backends, bool stop_at_verdict)
     : what_(std::move(what)), backends_(std::move(backends)), stop_at_verdict_(stop_at_verdict) {}
 
 void exchange_machine::start(std::uint32_t random, time_point now) {

@@ -79,7 +79,7 @@ void tunnel_machine::on_write_error(side to, std::error_code error, time_point n
 
 void tunnel_machine::on_fin_sent(side to, time_point now) noexcept {
   if (at(to).bye != farewell::fin_due) return;
-  enter(to, at(to).ended ? farewell::over : farewell::fin_sent, now);
+  enter(to, farewell::fin_sent, now);
   advance(to, now);
 }
 
@@ -187,9 +187,7 @@ void tunnel_machine::advance(side s, time_point now) noexcept {
   // An answer cannot be seen where frames are not followed.
   if (p.bye == farewell::close_sent && (p.ended || p.in.close_seen() || !p.in.tracked()))
     enter(s, farewell::fin_due, now);
-  // Who opened a connection and has exchanged Close frames says nothing more, and waits for the end of it
-  // (RFC 6455 section 7.1.1). Toward the backend that one are we.
-  if (s == side::downstream && p.bye == farewell::fin_sent && closes_exchanged(s)) {
+  if (p.bye == farewell::fin_sent && closes_with_fin(s)) {
     p.ended = true;
     enter(s, farewell::over, now);
     if (source.ended && source.bye == farewell::none) enter(opposite(s), farewell::fin_due, now);
@@ -237,6 +235,12 @@ bool tunnel_machine::is_pinged(side s) const noexcept {
   const auto& p = at(s);
   return beat.interval > duration::zero() && (s == side::upstream ? beat.upstream : beat.downstream) &&
          !p.ended && other(s).in.may_inject();
+}
+
+// Nothing more is expected of it. Who opened a connection and has exchanged Close frames waits for the end of it
+// (RFC 6455 section 7.1.1); toward the backend that one are we.
+bool tunnel_machine::closes_with_fin(side to) const noexcept {
+  return at(to).ended || (to == side::downstream && closes_exchanged(to));
 }
 
 // Its Close was seen, and one was sent to it.

@@ -124,6 +124,32 @@ TEST_CASE("a child that only ends leaves the tunnels of its parent alone") {
   }
 }
 
+TEST_CASE(
+    "a tunnel ends for its peers though a child, of which the context was told, has copies of its sockets") {
+  proxy front;
+  auto tunnel = front.open();
+  const pid_t pid = front.loop.call([&] {
+    using event = asio::execution_context;
+    front.loop.context.notify_fork(event::fork_prepare);
+    const pid_t made = ::fork();
+    while (made == 0) ::pause();
+    front.loop.context.notify_fork(event::fork_parent);
+    return made;
+  });
+  REQUIRE(pid > 0);
+  const std::shared_ptr<const void> last(nullptr, [pid](const void*) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  });
+  tunnel.client.send(client_frame(close_frame, close_payload(1000)));
+  CHECK(read_frame(tunnel.backend).code == close_frame);
+  tunnel.backend.send(server_frame(close_frame, close_payload(1000)));
+  tunnel.backend.shutdown_send();
+  CHECK(read_frame(tunnel.client).code == close_frame);
+  CHECK(tunnel.client.end() == ending::fin);
+  CHECK(tunnel.backend.end() == ending::fin);
+}
+
 TEMPLATE_TEST_CASE("a child of a process draws other numbers than its parent", "", asio::io_context,
                    wsproxy::edge_context) {
   TestType context;

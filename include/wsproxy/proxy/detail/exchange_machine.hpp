@@ -31,7 +31,7 @@ class WSPROXY_EXPORT exchange_machine {
   };
 
   /// `what.how` is not null. Nothing happens before start().
-  exchange_machine(exchange what, upstream backends, bool stop_at_verdict);
+  exchange_machine(exchange&& what, upstream backends, bool stop_at_verdict);
 
   /// `random` is for the pick.
   void start(std::uint32_t random, time_point now);

@@ -54,7 +54,7 @@ struct switched_access {
 };
 
 template <class Down, class Dialer> struct exchange_phase {
-  exchange_phase(exchange what, upstream backends, Dialer with, bool stop_at_verdict)
+  exchange_phase(exchange&& what, upstream backends, Dialer with, bool stop_at_verdict)
       : machine(std::move(what), std::move(backends), stop_at_verdict), dial(std::move(with)) {}
   exchange_machine machine;
   Dialer dial;
@@ -77,7 +77,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
  public:
   /// An exchange. `owned` may hold the downstream stream, else `down` is borrowed.
   relay_op(Handler&& handler, asio::any_io_executor executor, Down* down, std::unique_ptr<Down> owned,
-           upstream backends, Dialer dial, exchange what)
+           upstream backends, Dialer dial, exchange&& what)
       : base(std::move(handler), std::move(executor), what.world),
         owned_(std::move(owned)),
         how_(what.how ? what.how : route::make()) {
@@ -364,7 +364,9 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     }
     if (machine.wants_fin(S) && leg_of<S>().idle()) {
       std::error_code ec;
-      stream_traits<stream_of<S>>::shutdown_send(leg_of<S>().stream(), ec);
+      auto& stream = leg_of<S>().stream();
+      const bool closing_will_do = machine.closes_with_fin(S) && close_sends_fin(stream);
+      if (!closing_will_do) stream_traits<stream_of<S>>::shutdown_send(stream, ec);
       if (ec) machine.on_write_error(S, ec, this->now());
       else machine.on_fin_sent(S, this->now());
       told = true;

@@ -80,7 +80,10 @@ class dial_op : public std::enable_shared_from_this<dial_op<Connector, Handler>>
       return connect_next({});
     }
     std::error_code ec;
-    if (const auto ip = asio::ip::make_address(to.host, ec); !ec) {
+    const bool may_be_v6 = to.host.find(':') != std::string::npos;
+    const auto ip = may_be_v6 ? asio::ip::make_address(to.host, ec)
+                              : asio::ip::address(asio::ip::make_address_v4(to.host, ec));
+    if (!ec) {
       endpoints_.emplace_back(asio::ip::tcp::endpoint(ip, to.port));
       return connect_next({});
     }

@@ -93,6 +93,8 @@ class WSPROXY_EXPORT tunnel_machine {
   void take_output(side to, slices& out, time_point now);
   /// FIN is due once everything listed has been written.
   bool wants_fin(side to) const noexcept { return at(to).bye == farewell::fin_due; }
+  /// Once FIN is sent, that side is to be closed at once.
+  bool closes_with_fin(side to) const noexcept;
   /// That side is to be closed now, whatever is unwritten.
   bool wants_close(side s) const noexcept { return at(s).bye == farewell::over; }
   bool finished() const noexcept { return wants_close(side::downstream) && wants_close(side::upstream); }
