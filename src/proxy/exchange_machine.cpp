@@ -7,8 +7,9 @@
 
 #include <asio/error.hpp>
 
+#include <wsproxy/http/rewrite.hpp>
+
 #include "../http/characters.hpp"
-#include "../http/hop_by_hop.hpp"
 
 namespace wsproxy::detail {
 
@@ -347,11 +348,9 @@ bool exchange_machine::client_keeps_alive() const noexcept {
 // What the host makes of the response head. Throws what its function throws, and where the new status would
 // be framed in another way than the old one.
 response_head exchange_machine::rewritten() const {
-  if (!what_.how->rewrite_response) return response_;
-  // Without what concerns one connection: else the backend could name fields that the host is about to set.
-  const hop_by_hop_fields dropped(response_.fields);
-  response_head head{response_.status, response_.reason, response_.version, {}};
-  head.fields.add_if(response_.fields, [&](const field& line) { return !dropped.has(line.name); });
+  response_head head = response_;
+  if (!what_.how->rewrite_response) return head;
+  strip_hop_by_hop(head.fields);  // else the backend could name fields that the host is about to set
   what_.how->rewrite_response(what_, head);
   const auto framing = [](int status) {
     return status < 200 || status == 204 || status == 304 ? status : 200;
