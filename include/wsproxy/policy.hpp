@@ -59,7 +59,8 @@ struct timeouts {
   /// Our Close was sent: how long to wait for the peer's before FIN.
   duration close_wait = std::chrono::seconds(5);
   /// FIN was sent: how long to read on, so that what was sent is not lost to a reset, before the connection
-  /// is closed. A client with which Close frames were exchanged is closed without. [lingering_timeout]
+  /// is closed. A client that has sent its Close and got one, and owes no pong, is closed without.
+  /// [lingering_timeout]
   duration linger = std::chrono::seconds(5);
 
   bool operator==(const timeouts&) const = default;

@@ -155,9 +155,6 @@ void gateway::state::take(detail::listener& from, std::size_t index, int descrip
     ::close(descriptor);
     return pause("cannot watch a connection: " + error.code().message());
   }
-#ifdef __linux__
-  socket->unshared();
-#endif
   detail::serve_connection(shared_from_this(), std::move(*socket),
                            {.client = detail::text_of(peer),
                             .local = detail::local_text(from, descriptor),

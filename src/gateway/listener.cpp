@@ -108,8 +108,6 @@ namespace {
 gateway_socket make_listening(const asio::any_io_executor& executor, const generic& protocol,
                               int descriptor) {
   auto made = make_socket(executor, protocol, descriptor);
-  const int on = 1;  // for all that are accepted: they inherit it
-  ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 #ifdef __linux__
   made.hurry();
 #endif
@@ -155,6 +153,7 @@ listener open_listener(const asio::any_io_executor& executor, std::string_view t
     remove_stale(at.host, wanted);
   } else {
     set(SOL_SOCKET, SO_REUSEADDR, 1);
+    set(IPPROTO_TCP, TCP_NODELAY, 1);  // connections inherit it
     if (reuse_port) set(SOL_SOCKET, SO_REUSEPORT, 1);
     if (wanted.protocol().family() == AF_INET6) set(IPPROTO_IPV6, IPV6_V6ONLY, ipv6_only);
   }
@@ -177,7 +176,12 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor) {
   const int flags = ::fcntl(descriptor, F_GETFL);
   if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0)
     throw std::system_error(errno, std::system_category(), fmt::format("descriptor {}", descriptor));
-  return {make_listening(executor, at.protocol(), descriptor), at, fixed_text(at)};
+  int no_delay = 1;
+  socklen_t size = sizeof no_delay;
+  if (at.protocol().family() != AF_UNIX) ::getsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size);
+  listener adopted{make_listening(executor, at.protocol(), descriptor), at, fixed_text(at)};
+  adopted.delays = no_delay == 0;  // of who waits in the queue too, so that it is too late to set it here
+  return adopted;
 }
 
 std::shared_ptr<const address_text> local_text(const listener& from, int descriptor) {
@@ -188,6 +192,7 @@ std::shared_ptr<const address_text> local_text(const listener& from, int descrip
 }
 
 int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) noexcept {
+  const int on = 1;
   for (;;) {
     socklen_t size = static_cast<socklen_t>(peer.capacity());
     const int fd = ::accept4(from.socket.native_handle(), static_cast<sockaddr*>(peer.data()), &size,
@@ -195,6 +200,7 @@ int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) 
     if (fd >= 0) {
       peer.resize(size < sizeof(sa_family_t) ? sizeof(sa_family_t) : size);
       error.clear();
+      if (from.delays) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       return fd;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;

@@ -41,6 +41,7 @@ struct listener {
   asio::generic::stream_protocol::endpoint at;
   std::shared_ptr<const address_text> local{};  // of its connections; null where each must be asked
   std::string unlink{};                         // a Unix socket's path, to be removed at the end
+  bool delays = false;                          // its connections have not inherited TCP_NODELAY
 };
 
 /// Opens "HOST:PORT", "[IPV6]:PORT", "unix:PATH". Throws std::system_error naming the text.

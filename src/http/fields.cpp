@@ -1,6 +1,7 @@
 #include <wsproxy/http/fields.hpp>
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 
 #include "characters.hpp"
@@ -36,11 +37,12 @@ bool is_token(std::string_view text) noexcept {
 
 void fields::add(std::string_view name, std::string_view value) {
   const field line{name, trim(value)};
-  looked_at_ = looked_at_ && is_well_formed(line);
+  known_good_ = known_good_ && is_well_formed(line);
   put(line.name, line.value);
 }
 
 void fields::put(std::string_view name, std::string_view value) {
+  assert(!known_good_ || is_well_formed({name, value}));
   const auto at = text_.size();
   const extent added{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(name.size()),
                      static_cast<std::uint32_t>(at + name.size()), static_cast<std::uint32_t>(value.size())};
@@ -48,7 +50,7 @@ void fields::put(std::string_view name, std::string_view value) {
   const auto needed = at + name.size() + value.size();
   if (needed <= text_.capacity()) {
     if (value.data() == name.data() + name.size())
-      text_.append(name.data(), needed - at);  // as they lie here
+      text_.append(name.data(), needed - at);  // side by side, as they lie here
     else text_.append(name).append(value);
   } else {  // the arguments may lie in text_, which must therefore outlive the copying
     std::string grown;
@@ -66,7 +68,7 @@ void fields::set(std::string_view name, std::string_view value) {
   };
   const auto first = std::find_if(lines_.begin(), lines_.end(), named);
   if (first == lines_.end()) return add(name, value);
-  looked_at_ = looked_at_ && fits_on_a_line(value);
+  known_good_ = known_good_ && fits_on_a_line(value);
   lines_.erase(std::remove_if(first + 1, lines_.end(), named), lines_.end());
   if (value.size() <= first->value_size) {  // in its old place: repeated setting does not grow the text
     if (!value.empty()) std::memmove(text_.data() + first->value, value.data(), value.size());
@@ -90,7 +92,7 @@ std::size_t fields::erase(std::string_view name) {
 void fields::clear() noexcept {
   text_.clear();
   lines_.clear();
-  looked_at_ = true;
+  known_good_ = true;
 }
 
 void fields::reserve(std::size_t lines, std::size_t bytes) {
@@ -131,7 +133,7 @@ bool fields::has_token(std::string_view name, std::string_view token) const noex
 }
 
 bool fields::well_formed() const noexcept {
-  return looked_at_ || std::all_of(begin(), end(), is_well_formed);
+  return known_good_ || std::all_of(begin(), end(), is_well_formed);
 }
 
 bool fields::operator==(const fields& other) const noexcept {

@@ -60,7 +60,7 @@ struct head_parser::impl {
   impl(kind what, const head_limits& limits) : what_(what), limits_(limits) { restart(); }
 
   outcome feed(std::string_view bytes);
-  bool begun() const noexcept { return at_ != at::start && at_ != at::start_lf; }
+  bool begun() const noexcept { return at_ != at::start && at_ != at::start_lf && at_ != at::done; }
   request_head take_request();
   response_head take_response();
 
@@ -149,6 +149,7 @@ void head_parser::impl::restart() {
 }
 
 head_parser::outcome head_parser::impl::feed(std::string_view bytes) {
+  if (at_ == at::done) restart();
   std::size_t used = 0;
   while (used != bytes.size()) {
     const auto room = std::min(limits_.line_bytes - line_size_, limits_.head_bytes - head_size_);
@@ -353,15 +354,11 @@ errc head_parser::impl::unnamed_refusal() {
 }
 
 request_head head_parser::impl::take_request() {
-  request_head head{std::move(method_), std::move(text_), version_, std::move(fields_)};
-  restart();
-  return head;
+  return {std::move(method_), std::move(text_), version_, std::move(fields_)};
 }
 
 response_head head_parser::impl::take_response() {
-  response_head head{status_, std::move(text_), version_, std::move(fields_)};
-  restart();
-  return head;
+  return {status_, std::move(text_), version_, std::move(fields_)};
 }
 
 head_parser::head_parser(kind what, const head_limits& limits)

@@ -22,11 +22,7 @@ void append_number(std::string& out, std::size_t number) {
   out.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-std::size_t bytes_of(const fields& lines) noexcept {
-  std::size_t bytes = 2;
-  for (const auto& line : lines) bytes += line.name.size() + line.value.size() + 4;
-  return bytes;
-}
+std::size_t bytes_of(const fields& lines) noexcept { return lines.bytes() + 4 * lines.size() + 2; }
 
 bool has_no_content(int status) noexcept { return status < 200 || status == 204 || status == 304; }
 

@@ -52,9 +52,8 @@ struct edge_state {
   bool direct;             // its executor is the context's own: a handler may run where the event is taken
   bool readable = false;   // as the last event, read or write has shown
   bool writable = false;
-  bool urgent = false;    // among the loop's urgent ones
-  bool ended = false;     // FIN, reset or error has been seen: reading will not block again
-  bool unshared = false;  // there is no copy of the descriptor
+  bool urgent = false;  // among the loop's urgent ones
+  bool ended = false;   // FIN, reset or error has been seen: reading will not block again
   waiter reader, writer;
   edge_state* next = nullptr;
   edge_state* previous = nullptr;
@@ -110,11 +109,6 @@ class edge_loop : public std::enable_shared_from_this<edge_loop> {
     if (s.next != nullptr) s.next->previous = s.previous;
     s.next = s.previous = nullptr;
     if (s.urgent) std::erase(urgent_, &s);
-  }
-
-  /// A child is going to have copies of them all.
-  void share_all() noexcept {
-    for (auto* s = first_; s != nullptr; s = s->next) s->unshared = false;
   }
 
   void add(edge_state& s) {
@@ -319,16 +313,10 @@ class edge_loops final : public asio::execution_context::service {
     return made;
   }
   void shutdown() noexcept override {
-    for_each([](edge_loop& each) { each.shut_down(); });
-  }
-  void notify_fork(asio::execution_context::fork_event event) override {
-    if (event == asio::execution_context::fork_prepare) for_each([](edge_loop& each) { each.share_all(); });
-  }
-  template <class Visit> void for_each(Visit visit) {
-    if (only_) visit(*only_);
-    if (own_) visit(*own_);
+    if (only_) only_->shut_down();
+    if (own_) own_->shut_down();
     for (const auto& each : others_)
-      if (const auto alive = each.lock()) visit(*alive);
+      if (const auto alive = each.lock()) alive->shut_down();
   }
 
   static constexpr std::size_t looked_at = 16;

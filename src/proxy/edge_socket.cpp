@@ -86,7 +86,7 @@ edge_socket::edge_socket(asio::any_io_executor executor, int descriptor) : edge_
 std::error_code edge_socket::assign(int descriptor) noexcept {
   auto& s = *state_;
   close();
-  s.readable = s.writable = s.ended = s.unshared = false;
+  s.readable = s.writable = s.ended = false;
   try {
     s.loop->begin(*s.executor);
     s.descriptor = descriptor;
@@ -147,9 +147,6 @@ std::size_t edge_socket::try_write(std::span<const asio::const_buffer> from, std
 void edge_socket::hurry() {
   if (state_->loop != nullptr) state_->loop->hurry(*state_);
 }
-
-void edge_socket::unshared() noexcept { state_->unshared = true; }
-bool edge_socket::close_sends_fin() const noexcept { return state_->unshared; }
 
 void edge_socket::exhausted() noexcept {
   if (!state_->ended) state_->readable = false;

@@ -8,6 +8,7 @@
 #include <asio/error.hpp>
 
 #include <wsproxy/http/rewrite.hpp>
+#include <wsproxy/websocket/frame.hpp>
 
 #include "../http/characters.hpp"
 
@@ -306,6 +307,7 @@ std::size_t exchange_machine::on_response_head(std::span<const char> in, slices&
       phase_ = step::switched;
       result_.at = stage::tunnel;
       result_.established = now;
+      rsv_ = negotiated_rsv(response_.fields);
       if (!stop_at_verdict_) begin_response(now);
       break;
     case response_verdict::kind::final: on_final_head(now); break;
@@ -347,8 +349,8 @@ bool exchange_machine::client_keeps_alive() const noexcept {
 
 // What the host makes of the response head. Throws what its function throws, and where the new status would
 // be framed in another way than the old one.
-response_head exchange_machine::rewritten() const {
-  response_head head = response_;
+response_head exchange_machine::rewritten() {
+  response_head head = std::move(response_);
   if (!what_.how->rewrite_response) return head;
   strip_hop_by_hop(head.fields);  // else the backend could name fields that the host is about to set
   what_.how->rewrite_response(what_, head);

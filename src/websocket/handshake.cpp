@@ -38,10 +38,7 @@ std::string target_for_upstream(const request_head& in) {
 
 // Room for the lines of both and a few short ones of ours.
 void make_room(fields& out, const fields& a, const fields& b = {}) {
-  std::size_t bytes = 0;
-  for (const auto* lines : {&a, &b})
-    for (const auto& line : *lines) bytes += line.name.size() + line.value.size();
-  out.reserve(a.size() + b.size() + 4, bytes + 80);
+  out.reserve(a.size() + b.size() + 4, a.bytes() + b.bytes() + 80);
 }
 
 // What Upgrade or Connection says upstream; empty: the field is left out. A configured value that means

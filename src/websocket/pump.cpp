@@ -105,6 +105,8 @@ void pump::give_up(cursor& c, slices& out) {
 void pump::on_header(const limits& bounds) noexcept {
   const auto& header = tracker_.header();
   ++frames_;
+  if (header.code == opcode::ping) ++pings_;
+  if (header.code == opcode::pong) ++pongs_;
   if (!header.control()) {
     if (header.code != opcode::continuation) message_size_ = 0;
     message_size_ += header.length;
@@ -129,6 +131,7 @@ bool pump::admit(std::string_view whole) noexcept {
   if (header.code == opcode::pong) {
     if (!is_our_echo(payload)) return true;
     --frames_;
+    --pongs_;
     return false;
   }
   if (enforce_) violation_ = close_violation(payload);

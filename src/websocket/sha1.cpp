@@ -69,7 +69,6 @@ class hasher {
     steps(0x8f1bbcdc, [](u32 x, u32 y, u32 z) { return (x & y) | (x & z) | (y & z); });
     steps(0xca62c1d6, [](u32 x, u32 y, u32 z) { return x ^ y ^ z; });
     state_ = {state_[0] + a, state_[1] + b, state_[2] + c, state_[3] + d, state_[4] + e};
-
     fill_ = 0;
   }
 

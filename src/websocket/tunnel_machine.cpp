@@ -187,8 +187,8 @@ void tunnel_machine::advance(side s, time_point now) noexcept {
   // An answer cannot be seen where frames are not followed.
   if (p.bye == farewell::close_sent && (p.ended || p.in.close_seen() || !p.in.tracked()))
     enter(s, farewell::fin_due, now);
-  if (p.bye == farewell::fin_sent && closes_with_fin(s)) {
-    p.ended = true;
+  if (p.bye == farewell::fin_sent && (p.ended || awaits_end(s))) {
+    p.ended = true;  // what it could still say is not listened to
     enter(s, farewell::over, now);
     if (source.ended && source.bye == farewell::none) enter(opposite(s), farewell::fin_due, now);
   }
@@ -237,10 +237,12 @@ bool tunnel_machine::is_pinged(side s) const noexcept {
          !p.ended && other(s).in.may_inject();
 }
 
-// Nothing more is expected of it. Who opened a connection and has exchanged Close frames waits for the end of it
-// (RFC 6455 section 7.1.1); toward the backend that one are we.
-bool tunnel_machine::closes_with_fin(side to) const noexcept {
-  return at(to).ended || (to == side::downstream && closes_exchanged(to));
+// Who opened a connection and has exchanged Close frames waits for the end of it (RFC 6455 section 7.1.1), and
+// sends nothing more but the pongs it owes. Toward the backend it is we who opened it.
+bool tunnel_machine::awaits_end(side s) const noexcept {
+  const auto& p = at(s);
+  const bool owes_pong = p.in.owes_echo() || p.in.pongs() != other(s).in.pings();
+  return s == side::downstream && closes_exchanged(s) && !owes_pong && !p.mute;
 }
 
 // Its Close was seen, and one was sent to it.

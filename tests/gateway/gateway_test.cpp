@@ -546,12 +546,15 @@ TEST_CASE("a Unix socket left behind is replaced, and one in use is not") {
 TEST_CASE("a listening descriptor is taken over") {
   listener made;
   const auto port = made.port();
+  auto early = peer::connect(port);  // waits in the queue meanwhile
   proxy p(answering(echo_target));
   p.loop.call([&] { p.server().listen_on(made.release()); });
-  auto client = peer::connect(port);
-  client.send(get("/taken"));
-  CHECK(read_message(client).body == "/taken");
-  CHECK(other_end_sends_at_once(client));
+  auto late = peer::connect(port);
+  for (auto* client : {&early, &late}) {
+    client->send(get("/taken"));
+    CHECK(read_message(*client).body == "/taken");
+    CHECK(other_end_sends_at_once(*client));
+  }
 }
 
 TEST_CASE("a connection sends its small pieces at once") {

@@ -91,6 +91,8 @@ class WSPROXY_EXPORT fields {
   /// How many lines there are.
   std::size_t size() const noexcept { return lines_.size(); }
   bool empty() const noexcept { return lines_.empty(); }  ///< there is no line
+  /// As many bytes as all names and values have, or more: what was replaced or removed may be counted still.
+  std::size_t bytes() const noexcept { return text_.size(); }
   /// The line at this place, which must be less than size().
   field operator[](std::size_t at) const noexcept {
     const auto& line = lines_[at];
@@ -129,7 +131,7 @@ class WSPROXY_EXPORT fields {
 
   std::string text_;
   std::vector<extent> lines_;
-  bool looked_at_ = true;  // every line is known to be well formed
+  bool known_good_ = true;  // every line is well formed; else some may not be
 };
 
 /// Calls `visit(element)` for every non-empty element of a comma-separated list (RFC 9110 section 5.6.1).
@@ -146,7 +148,7 @@ template <class Visit> void for_each_element(std::string_view list, Visit visit)
 }
 
 template <class Test> void fields::add_if(const fields& from, Test test) {
-  looked_at_ = looked_at_ && from.looked_at_;
+  known_good_ = known_good_ && from.known_good_;
   for (const auto& line : from)
     if (test(line)) put(line.name, line.value);
 }

@@ -136,15 +136,9 @@ class WSPROXY_EXPORT edge_socket {
   /// that are told something, and not behind all of them: for a listening socket, whose queue must not run
   /// over while a thousand connections end. It costs a system call in every such hundred.
   void hurry();
-  /// Nobody else has a copy of the present descriptor: closing it here ends the connection. So it is with those
-  /// that edge_dialer makes. A fork that the context is told of (asio::execution_context::notify_fork) ends
-  /// that; what a child execs inherits nothing.
-  void unshared() noexcept;
   void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
-  /// It is unshared(): a connection of which nothing more is expected needs no shutdown_send() before close().
-  bool close_sends_fin() const noexcept;
-  void close() noexcept;   ///< waits end with asio::error::operation_aborted
-  void cancel() noexcept;  ///< the same, and it stays open
+  void close() noexcept;                             ///< waits end with asio::error::operation_aborted
+  void cancel() noexcept;                            ///< the same, and it stays open
 
  private:
   friend class detail::edge_connector;

@@ -176,15 +176,6 @@ template <class S>
 concept stream_like = readiness_stream<S> || async_stream<S>;
 
 namespace detail {
-/// Whether closing it does all that shutdown_send would do before. A stream says so by a member close_sends_fin().
-template <class S> bool close_sends_fin(const S& stream) noexcept {
-  if constexpr (requires {
-                  { stream.close_sends_fin() } -> std::same_as<bool>;
-                })
-    return stream.close_sends_fin();
-  else return false;
-}
-
 template <class T> struct executor_of { using type = T; };
 template <class S>
 requires requires(S& s) { s.get_executor(); }

@@ -67,6 +67,9 @@ class WSPROXY_EXPORT exchange_machine {
   /// The request is a WebSocket handshake, or wants to be one.
   bool wished() const noexcept { return kind_ != request_kind::plain; }
   bool downstream_ended() const noexcept { return downstream_ended_; }
+  /// The reserved bits that the 101 leaves to extensions: negotiated_rsv().
+  std::uint8_t rsv() const noexcept { return rsv_; }
+  /// Of an exchange that stops at its verdict.
   const response_head& response() const noexcept { return response_; }
   response_head take_response() noexcept { return std::move(response_); }
   lease take_lease() noexcept { return std::move(lease_); }
@@ -95,7 +98,7 @@ class WSPROXY_EXPORT exchange_machine {
   std::size_t on_response_head(std::span<const char> in, slices& out, time_point now);
   std::size_t on_response_body(std::span<const char> in, slices& out);
   void on_final_head(time_point now);
-  response_head rewritten() const;
+  response_head rewritten();
   void begin_response(time_point now);
   void end_response(slices& out);
   bool client_keeps_alive() const noexcept;
@@ -118,6 +121,7 @@ class WSPROXY_EXPORT exchange_machine {
   body_framing request_body_{};
   body_reader request_reader_{};
   body_framing response_body_{};
+  std::uint8_t rsv_ = 0;
   body_reader response_reader_{};
   std::string up_out_, down_out_;        // bytes of ours not yet listed
   std::string up_giving_, down_giving_;  // bytes of ours listed last

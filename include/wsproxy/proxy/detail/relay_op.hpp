@@ -364,9 +364,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     }
     if (machine.wants_fin(S) && leg_of<S>().idle()) {
       std::error_code ec;
-      auto& stream = leg_of<S>().stream();
-      const bool closing_will_do = machine.closes_with_fin(S) && close_sends_fin(stream);
-      if (!closing_will_do) stream_traits<stream_of<S>>::shutdown_send(stream, ec);
+      stream_traits<stream_of<S>>::shutdown_send(leg_of<S>().stream(), ec);
       if (ec) machine.on_write_error(S, ec, this->now());
       else machine.on_fin_sent(S, this->now());
       told = true;
@@ -450,7 +448,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     const auto partial = machine.take_result();
     began_ = partial.begun;
     established_ = partial.established;
-    begin_tunnel(true, negotiated_rsv(machine.response().fields));
+    begin_tunnel(true, machine.rsv());
     auto& what = machine.what();
     auto session = session_of(what);
     begin_session(session);

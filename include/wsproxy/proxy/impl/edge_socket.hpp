@@ -23,7 +23,7 @@ class edge_connector {
     std::error_code error;
     const int descriptor = begin_connect(to.data(), to.size(), error);
     try {
-      if (!error) socket_.emplace(executor_, descriptor).unshared();
+      if (!error) socket_.emplace(executor_, descriptor);
     } catch (const std::system_error& full) {
       error = full.code();
     }

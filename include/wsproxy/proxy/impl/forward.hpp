@@ -19,7 +19,7 @@ template <class Executor> struct initiate_forward : initiation<Executor> {
 
 struct initiate_handshake : initiation<asio::any_io_executor> {
   template <class Handler, class Dialer>
-  void operator()(Handler handler, upstream backends, exchange&& what, Dialer dial) {
+  void operator()(Handler handler, upstream backends, exchange what, Dialer dial) {
     using op = relay_op<no_stream, Dialer, Handler>;
     auto self = op::make(std::move(handler), executor, static_cast<no_stream*>(nullptr),
                          std::unique_ptr<no_stream>(), std::move(backends), std::move(dial), std::move(what));

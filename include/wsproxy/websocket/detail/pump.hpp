@@ -75,6 +75,11 @@ class WSPROXY_EXPORT pump {
   bool tracked() const noexcept { return tracked_; }
   bool close_seen() const noexcept { return close_seen_; }  ///< the source's own, whole
   bool close_injected() const noexcept { return close_injected_; }
+  /// Pings and pongs that the source has sent, of which the lowest bits are kept.
+  std::uint16_t pings() const noexcept { return pings_; }
+  std::uint16_t pongs() const noexcept { return pongs_; }
+  /// It may yet echo a ping of ours.
+  bool owes_echo() const noexcept { return expected_ != 0; }
   /// Of the source's Close; 1005 for none in it.
   std::uint16_t close_code() const noexcept { return close_code_; }
   /// Why the source's bytes are no longer passed on: an illegal frame (when enforcing) or a limit.
@@ -119,6 +124,8 @@ class WSPROXY_EXPORT pump {
   std::uint64_t ping_payload_ = 0;
   std::uint32_t ping_mask_ = 0;
   std::uint16_t close_code_ = 0;
+  std::uint16_t pings_ = 0;
+  std::uint16_t pongs_ = 0;  // without echoes of our pings
   frame_sender source_;
   bool tracked_;
   bool enforce_;

@@ -93,8 +93,6 @@ class WSPROXY_EXPORT tunnel_machine {
   void take_output(side to, slices& out, time_point now);
   /// FIN is due once everything listed has been written.
   bool wants_fin(side to) const noexcept { return at(to).bye == farewell::fin_due; }
-  /// Once FIN is sent, that side is to be closed at once.
-  bool closes_with_fin(side to) const noexcept;
   /// That side is to be closed now, whatever is unwritten.
   bool wants_close(side s) const noexcept { return at(s).bye == farewell::over; }
   bool finished() const noexcept { return wants_close(side::downstream) && wants_close(side::upstream); }
@@ -146,7 +144,7 @@ class WSPROXY_EXPORT tunnel_machine {
     farewell bye = farewell::none;
     pulse beat = pulse::none;
     verdict slow = verdict::none;
-    bool ended = false;   // it sent FIN, or its connection broke
+    bool ended = false;   // it sent FIN, its connection broke, or it is closed
     bool mute = false;    // it takes nothing any more
     bool closed = false;  // its Close was seen
   };
@@ -162,6 +160,7 @@ class WSPROXY_EXPORT tunnel_machine {
   const peer& other(side s) const noexcept { return peers_[s != side::upstream]; }
   bool is_pinged(side s) const noexcept;
   bool closes_exchanged(side s) const noexcept;
+  bool awaits_end(side s) const noexcept;
   bool lingers(side s) const noexcept;
   void silence_broken(side from) noexcept;
   void after_frames(side from, time_point now);
