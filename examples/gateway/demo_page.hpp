@@ -103,6 +103,7 @@ function connect() {
   const mine = socket = new WebSocket(`ws${location.protocol === "https:" ? "s" : ""}://${location.host}/socket?key=${encodeURIComponent(key)}`);
   waiting = [];
   backend = undefined;
+  showBackend();
   status("", "connecting");
   mine.onopen = () => {
     if (mine !== socket) return;
