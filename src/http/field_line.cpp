@@ -9,15 +9,13 @@
 namespace wsproxy {
 namespace {
 
-std::string fault_of(const fields& lines) {
-  std::size_t number = 0;
-  for (const auto& line : lines) {
-    ++number;
-    if (!is_token(line.name)) return fmt::format("the name of field line {} is no token", number);
-    if (!fits_on_a_line(line.value))
-      return fmt::format("the value of field {} contains CR, LF or NUL", line.name);
-  }
-  return {};
+[[noreturn]] void refuse(const fields& lines) {
+  std::size_t at = 0;
+  while (fault_of(lines[at]) == line_fault::none) ++at;
+  throw std::invalid_argument(
+      fault_of(lines[at]) == line_fault::name
+          ? fmt::format("the name of field line {} is no token", at + 1)
+          : fmt::format("the value of field {} contains CR, LF or NUL", lines[at].name));
 }
 
 }  // namespace
@@ -28,8 +26,13 @@ std::optional<field> split_field_line(std::string_view line) noexcept {
   return field{line.substr(0, colon), trim(line.substr(colon + 1))};
 }
 
+line_fault fault_of(const field& line) noexcept {
+  if (!is_token(line.name)) return line_fault::name;
+  return fits_on_a_line(line.value) ? line_fault::none : line_fault::value;
+}
+
 void append_field_lines(std::string& out, const fields& lines) {
-  if (!lines.well_formed()) throw std::invalid_argument(fault_of(lines));
+  if (!lines.well_formed()) refuse(lines);
   for (const auto& line : lines) out.append(line.name).append(": ", 2).append(line.value).append("\r\n", 2);
   out.append("\r\n", 2);
 }

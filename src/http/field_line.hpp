@@ -13,6 +13,14 @@ namespace wsproxy {
 /// line is folded. The caller has seen to the bytes of the value.
 std::optional<field> split_field_line(std::string_view line) noexcept;
 
+/// What keeps a line from being sent.
+enum class line_fault {
+  none,
+  name,   // it is no token
+  value,  // CR, LF or NUL is in it
+};
+line_fault fault_of(const field& line) noexcept;
+
 /// The lines and the blank line behind them. Throws std::invalid_argument for a name that is no token
 /// and for a value with CR, LF or NUL.
 void append_field_lines(std::string& out, const fields& lines);

@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t first_lines = 8;
 constexpr std::size_t first_bytes = 240;
 
-bool is_well_formed(const field& line) noexcept { return is_token(line.name) && fits_on_a_line(line.value); }
+bool is_well_formed(const field& line) noexcept { return fault_of(line) == line_fault::none; }
 
 }  // namespace
 

@@ -399,11 +399,9 @@ std::error_code check_host(const request_head& head) {
 
 std::error_code check_fields(const fields& lines) {
   if (lines.well_formed()) return {};
-  for (const auto& line : lines) {
-    if (!is_token(line.name)) return errc::bad_field_name;
-    if (!fits_on_a_line(line.value)) return errc::bad_field_value;
-  }
-  return {};
+  const auto bad = std::find_if(lines.begin(), lines.end(),
+                                [](const field& line) { return fault_of(line) != line_fault::none; });
+  return fault_of(*bad) == line_fault::name ? errc::bad_field_name : errc::bad_field_value;
 }
 
 }  // namespace

@@ -5,12 +5,11 @@
 #include <stdexcept>
 #include <utility>
 
-#include <asio/error.hpp>
-
 #include <wsproxy/http/rewrite.hpp>
 #include <wsproxy/websocket/frame.hpp>
 
 #include "../http/characters.hpp"
+#include "retry_rules.hpp"
 
 namespace wsproxy::detail {
 
@@ -20,34 +19,6 @@ constexpr std::string_view crlf = "\r\n";
 constexpr std::size_t most_leftover = 16 * 1024;
 
 std::string_view text(std::span<const char> bytes) { return {bytes.data(), bytes.size()}; }
-
-// The condition of `proxy_next_upstream` that a status belongs to; 0 for none.
-unsigned retry_condition(int status) noexcept {
-  switch (status) {
-  case 500: return retry::http_500;
-  case 502: return retry::http_502;
-  case 503: return retry::http_503;
-  case 504: return retry::http_504;
-  case 403: return retry::http_403;
-  case 404: return retry::http_404;
-  case 429: return retry::http_429;
-  default: return 0;
-  }
-}
-
-// This process, or this machine, has no descriptor or memory left.
-bool lacks_resources(const std::error_code& error) noexcept {
-  // Asio's system category has no conditions.
-  const bool is_asios = error.category() == asio::error::get_system_category();
-  const auto what = is_asios ? std::error_condition(error.value(), std::generic_category())
-                             : error.default_error_condition();
-  return what == std::errc::too_many_files_open || what == std::errc::too_many_files_open_in_system ||
-         what == std::errc::no_buffer_space || what == std::errc::not_enough_memory;
-}
-
-bool is_idempotent(std::string_view method) noexcept {
-  return method != "POST" && method != "LOCK" && method != "PATCH";
-}
 
 }  // namespace
 
@@ -131,16 +102,12 @@ void exchange_machine::next_attempt(time_point now) {
   since_ = now;
 }
 
-// The conditions of nginx's proxy_next_upstream; the request can be sent again only while all of it is here.
+// The request can be sent again only while all of it is here, and nobody has heard of an answer.
 bool exchange_machine::may_retry(unsigned condition, time_point now) const noexcept {
-  const auto& rule = what_.how->failover;
-  if ((rule.on & condition) == 0 || result_.committed || body_streamed_) return false;
-  if (request_begun_ && !is_idempotent(what_.head.method) && (rule.on & retry::non_idempotent) == 0)
-    return false;
-  const auto tries =
-      rule.tries == 0 ? backends_.tries() : std::min<std::size_t>(rule.tries, backends_.tries());
-  if (result_.attempts >= tries || !backends_.allows_retry(now)) return false;
-  return rule.within <= duration::zero() || now < result_.begun + rule.within;
+  const request_progress request{what_.head.method, request_begun_, result_.attempts, result_.begun};
+  return !result_.committed && !body_streamed_ &&
+         permits(what_.how->failover, condition, request, backends_.tries(), now) &&
+         backends_.allows_retry(now);
 }
 
 void exchange_machine::attempt_failed(std::error_code error, unsigned condition, time_point now) {
@@ -165,7 +132,6 @@ void exchange_machine::on_dialed(time_point now) {
 }
 
 void exchange_machine::on_dial_failed(std::error_code error, time_point now) {
-  // No fault of the backend's, and another one would not help. [nginx: 500]
   if (lacks_resources(error)) return finish(end_cause::failed, error, side::local, 500);
   attempt_failed(errc::connect_failed, retry::error, now);
 }

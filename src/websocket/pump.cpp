@@ -80,6 +80,7 @@ void pump::end_frame(cursor& c, slices& out) {
   if (whole_ && !held_.empty()) hold_frame(c, out);
   if (!whole_ || admit(held_.empty() ? part(c.frame, c.at) : held_)) {
     release_held(out);
+    if (tracker_.header().code == opcode::pong) ++pongs_;
   } else {
     pass_to(c.frame, c, out);
     held_.clear();
@@ -106,7 +107,6 @@ void pump::on_header(const limits& bounds) noexcept {
   const auto& header = tracker_.header();
   ++frames_;
   if (header.code == opcode::ping) ++pings_;
-  if (header.code == opcode::pong) ++pongs_;
   if (!header.control()) {
     if (header.code != opcode::continuation) message_size_ = 0;
     message_size_ += header.length;
@@ -131,7 +131,6 @@ bool pump::admit(std::string_view whole) noexcept {
   if (header.code == opcode::pong) {
     if (!is_our_echo(payload)) return true;
     --frames_;
-    --pongs_;
     return false;
   }
   if (enforce_) violation_ = close_violation(payload);

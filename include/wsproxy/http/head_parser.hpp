@@ -62,7 +62,7 @@ class WSPROXY_EXPORT head_parser {
   /// is wrong in any way is errc::bad_response.
   outcome feed(std::string_view bytes);
 
-  /// True once a byte of a head has been taken: an end of input is then an error, before it is not.
+  /// True from a head's first byte until it is done: an end of input is then an error, else it is not.
   bool begun() const noexcept;
 
   /// The parsed head, once `done`. The parser is ready for the next head afterwards.

@@ -99,7 +99,8 @@ template <class Stream> struct stream_traits {
   }
   { return s.try_write(from, ec); }
 
-  /// Closes the sending side (FIN): what was written is still delivered, and reading goes on.
+  /// Closes the sending side (FIN): what was written is still delivered, and reading goes on. close() may
+  /// follow at once, where nothing more is expected of the peer.
   static void shutdown_send(Stream& s, std::error_code& ec) requires requires { s.shutdown_send(ec); }
   { s.shutdown_send(ec); }
   /// Closes the stream; operations on it end with an error.

@@ -121,7 +121,6 @@ class WSPROXY_EXPORT exchange_machine {
   body_framing request_body_{};
   body_reader request_reader_{};
   body_framing response_body_{};
-  std::uint8_t rsv_ = 0;
   body_reader response_reader_{};
   std::string up_out_, down_out_;        // bytes of ours not yet listed
   std::string up_giving_, down_giving_;  // bytes of ours listed last
@@ -130,6 +129,7 @@ class WSPROXY_EXPORT exchange_machine {
   time_point up_stalled_ = time_point::max();
   time_point down_stalled_ = time_point::max();
   std::uint32_t random_ = 0;
+  std::uint8_t rsv_ = 0;
   step phase_ = step::dialing;
   request_kind kind_ = request_kind::plain;
   bool stop_at_verdict_;

@@ -75,7 +75,8 @@ class WSPROXY_EXPORT pump {
   bool tracked() const noexcept { return tracked_; }
   bool close_seen() const noexcept { return close_seen_; }  ///< the source's own, whole
   bool close_injected() const noexcept { return close_injected_; }
-  /// Pings and pongs that the source has sent, of which the lowest bits are kept.
+  /// How many pings the source has begun, and how many pongs it has ended, but for echoes of our pings; of
+  /// these numbers the lowest bits are kept.
   std::uint16_t pings() const noexcept { return pings_; }
   std::uint16_t pongs() const noexcept { return pongs_; }
   /// It may yet echo a ping of ours.
@@ -125,7 +126,7 @@ class WSPROXY_EXPORT pump {
   std::uint32_t ping_mask_ = 0;
   std::uint16_t close_code_ = 0;
   std::uint16_t pings_ = 0;
-  std::uint16_t pongs_ = 0;  // without echoes of our pings
+  std::uint16_t pongs_ = 0;
   frame_sender source_;
   bool tracked_;
   bool enforce_;
