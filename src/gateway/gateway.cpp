@@ -89,7 +89,7 @@ class gateway::state final : public detail::connection_host, public std::enable_
   std::string begin(detail::listener opened);
   void accept_when_ready(detail::listener& from, std::size_t index);
   void accept_some(detail::listener& from, std::size_t index);
-  void take(detail::listener& from, std::size_t index, int descriptor, const endpoint& peer);
+  void take(detail::listener& from, std::size_t index, detail::made_descriptor made, const endpoint& peer);
   void pause(std::string why);
   void resume();
   void close_listeners();
@@ -135,9 +135,9 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
       return pause(fmt::format("the limit of {} connections is reached", options.max_connections));
     endpoint peer;
     std::error_code error;
-    const int descriptor = detail::accept_one(from, peer, error);
-    if (descriptor >= 0) {
-      take(from, index, descriptor, peer);
+    const auto made = detail::accept_one(from, peer, error);
+    if (made.number >= 0) {
+      take(from, index, made, peer);
       continue;
     }
     if (error == std::errc::operation_would_block || error == std::errc::resource_unavailable_try_again)
@@ -147,17 +147,18 @@ void gateway::state::accept_some(detail::listener& from, std::size_t index) {
   accept_when_ready(from, index);
 }
 
-void gateway::state::take(detail::listener& from, std::size_t index, int descriptor, const endpoint& peer) {
+void gateway::state::take(detail::listener& from, std::size_t index, detail::made_descriptor made,
+                          const endpoint& peer) {
   std::optional<client_socket> socket;
   try {
-    socket.emplace(detail::make_socket(executor, from.at.protocol(), descriptor));
+    socket.emplace(detail::make_socket(executor, from.at.protocol(), made));
   } catch (const std::system_error& error) {
-    ::close(descriptor);
+    ::close(made.number);
     return pause("cannot watch a connection: " + error.code().message());
   }
   detail::serve_connection(shared_from_this(), std::move(*socket),
                            {.client = detail::text_of(peer),
-                            .local = detail::local_text(from, descriptor),
+                            .local = detail::local_text(from, made.number),
                             .listener = index,
                             .number = ++accepted});
 }

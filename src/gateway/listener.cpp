@@ -92,13 +92,14 @@ std::shared_ptr<const address_text> fixed_text(const generic::endpoint& at) {
 
 }  // namespace
 
-gateway_socket make_socket(const asio::any_io_executor& executor, const generic& protocol, int descriptor) {
+gateway_socket make_socket(const asio::any_io_executor& executor, const generic& protocol,
+                           made_descriptor descriptor) {
   gateway_socket made(executor);
 #ifdef __linux__
   static_cast<void>(protocol);
   if (const auto error = made.assign(descriptor)) throw std::system_error(error);
 #else
-  made.assign(protocol, descriptor);
+  made.assign(protocol, descriptor.number);
 #endif
   return made;
 }
@@ -107,7 +108,7 @@ namespace {
 
 gateway_socket make_listening(const asio::any_io_executor& executor, const generic& protocol,
                               int descriptor) {
-  auto made = make_socket(executor, protocol, descriptor);
+  auto made = make_socket(executor, protocol, {descriptor});
 #ifdef __linux__
   made.hurry();
 #endif
@@ -191,7 +192,8 @@ std::shared_ptr<const address_text> local_text(const listener& from, int descrip
   return std::make_shared<const address_text>(text_of(error ? from.at : at));
 }
 
-int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) noexcept {
+made_descriptor accept_one(listener& from, generic::endpoint& peer, std::error_code& error) noexcept {
+  const auto before = forks();
   const int on = 1;
   for (;;) {
     socklen_t size = static_cast<socklen_t>(peer.capacity());
@@ -201,14 +203,14 @@ int accept_one(listener& from, generic::endpoint& peer, std::error_code& error) 
       peer.resize(size < sizeof(sa_family_t) ? sizeof(sa_family_t) : size);
       error.clear();
       if (from.delays) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      return fd;
+      return {fd, before};
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     error.assign(errno, std::system_category());
 #ifdef __linux__
     if (errno == EAGAIN || errno == EWOULDBLOCK) from.socket.exhausted();
 #endif
-    return -1;
+    return {};
   }
 }
 

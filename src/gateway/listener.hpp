@@ -10,6 +10,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/generic/stream_protocol.hpp>
 
+#include <wsproxy/proxy/detail/made_descriptor.hpp>
 #ifdef __linux__
 #include <wsproxy/proxy/edge_socket.hpp>
 #else
@@ -26,7 +27,7 @@ using gateway_socket = upstream_socket;
 #endif
 /// Takes over a descriptor. Throws std::system_error; then it is still the caller's.
 gateway_socket make_socket(const asio::any_io_executor& executor,
-                           const asio::generic::stream_protocol& protocol, int descriptor);
+                           const asio::generic::stream_protocol& protocol, made_descriptor descriptor);
 
 /// An address as text, split where a port is.
 struct address_text {
@@ -53,8 +54,8 @@ listener adopt_listener(const asio::any_io_executor& executor, int descriptor);
 /// The address that a connection came to.
 std::shared_ptr<const address_text> local_text(const listener& from, int descriptor);
 
-/// Accepts one connection without blocking. -1 and errno's code if there is none.
-int accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer,
-               std::error_code& error) noexcept;
+/// Accepts one connection without blocking. Number -1 and errno's code if there is none.
+made_descriptor accept_one(listener& from, asio::generic::stream_protocol::endpoint& peer,
+                           std::error_code& error) noexcept;
 
 }  // namespace wsproxy::detail

@@ -48,6 +48,7 @@ struct edge_state {
   std::shared_ptr<const asio::any_io_executor> executor;  // one for many sockets
   std::shared_ptr<edge_loop> loop;                        // null once the context is gone
   int descriptor = -1;                                    // closed
+  unsigned forks = 0;                                     // see made_descriptor; 0: others may have it
   std::uint32_t turn = 0;  // of the descriptor's number: which of all that bear it in turn this is
   bool direct;             // its executor is the context's own: a handler may run where the event is taken
   bool readable = false;   // as the last event, read or write has shown

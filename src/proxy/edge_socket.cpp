@@ -34,13 +34,17 @@ void abort_waits(edge_state& s) {
   s.loop->watch();
 }
 
-void close_state(edge_state& s) noexcept {
-  if (s.descriptor < 0) return;
-  if (s.loop != nullptr) {
+// The descriptor, which is the caller's to close; -1 for none.
+int take_to_close(edge_state& s) noexcept {
+  if (s.descriptor >= 0 && s.loop != nullptr) {
     abort_waits(s);
     s.loop->remove(s);
   }
-  ::close(std::exchange(s.descriptor, -1));
+  return std::exchange(s.descriptor, -1);
+}
+
+void close_state(edge_state& s) noexcept {
+  if (const int descriptor = take_to_close(s); descriptor >= 0) ::close(descriptor);
 }
 
 }  // namespace
@@ -51,21 +55,19 @@ void edge_state_deleter::operator()(edge_state* s) const noexcept {
   if (s->loop != nullptr) s->loop->forget(*s);
 }
 
-int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept {
+std::error_code begin_connect(edge_socket& socket, const void* address, std::size_t size) noexcept {
+  const auto before = forks();
   const auto* to = static_cast<const sockaddr*>(address);
   const int fd = ::socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0) {
-    error.assign(errno, std::system_category());
-    return -1;
-  }
+  if (fd < 0) return {errno, std::system_category()};
   const int on = 1;
   if (to->sa_family != AF_UNIX) ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (::connect(fd, to, static_cast<socklen_t>(size)) != 0 && errno != EINPROGRESS) {
-    error.assign(errno, std::system_category());
-    ::close(fd);
-    return -1;
-  }
-  return fd;
+  std::error_code error;
+  if (::connect(fd, to, static_cast<socklen_t>(size)) == 0 || errno == EINPROGRESS)
+    error = socket.assign(made_descriptor{fd, before});
+  else error.assign(errno, std::system_category());
+  if (error) ::close(fd);
+  return error;
 }
 
 }  // namespace detail
@@ -83,13 +85,16 @@ edge_socket::edge_socket(asio::any_io_executor executor, int descriptor) : edge_
   }
 }
 
-std::error_code edge_socket::assign(int descriptor) noexcept {
+std::error_code edge_socket::assign(int descriptor) noexcept { return assign({descriptor, 0}); }
+
+std::error_code edge_socket::assign(detail::made_descriptor made) noexcept {
   auto& s = *state_;
   close();
   s.readable = s.writable = s.ended = false;
   try {
     s.loop->begin(*s.executor);
-    s.descriptor = descriptor;
+    s.descriptor = made.number;
+    s.forks = made.forks;
     s.loop->add(s);
     return {};
   } catch (const std::system_error& error) {
@@ -158,6 +163,11 @@ void edge_socket::shutdown_send(std::error_code& ec) noexcept {
 }
 
 void edge_socket::close() noexcept { detail::close_state(*state_); }
+
+void edge_socket::shutdown_send_and_close() noexcept {
+  if (const int descriptor = detail::take_to_close(*state_); descriptor >= 0)
+    detail::close_for_all({descriptor, state_->forks});
+}
 
 void edge_socket::cancel() noexcept {
   if (state_->descriptor >= 0 && state_->loop != nullptr) detail::abort_waits(*state_);

@@ -27,6 +27,8 @@
 
 #include <wsproxy/proxy/edge_context.hpp>
 
+#include "tests/support/process.hpp"
+
 namespace {
 
 using wsproxy::edge_socket;
@@ -206,6 +208,46 @@ TEMPLATE_TEST_CASE("a connection that comes back under its old number is an edge
   ends.send("x");
   context.run();
   CHECK(told);
+}
+
+TEST_CASE("an end reaches the peer in one call or in two, by who may have a copy of the descriptor") {
+  asio::io_context context;
+  pair ends(context.get_executor());
+  const int ours = ends.socket->release();
+  const int copy = ::fcntl(ours, F_DUPFD_CLOEXEC, 0);
+  const auto heard_of = [&] {
+    ends.socket->shutdown_send_and_close();
+    CHECK_FALSE(ends.socket->is_open());
+    char byte = 0;
+    return ::recv(ends.peer, &byte, 1, MSG_DONTWAIT) == 0;
+  };
+  SECTION("a descriptor that was given") {
+    REQUIRE_FALSE(ends.socket->assign(ours));
+    CHECK(heard_of());
+  }
+  SECTION("one that was made here: a copy that cannot be shows that there was no shutdown()") {
+    REQUIRE_FALSE(ends.socket->assign(wsproxy::detail::made_descriptor{ours, wsproxy::detail::forks()}));
+    CHECK_FALSE(heard_of());
+  }
+  SECTION("one that was made before a fork") {
+    REQUIRE_FALSE(ends.socket->assign(wsproxy::detail::made_descriptor{ours, wsproxy::detail::forks()}));
+    test::child other([](test::peer&) {});
+    CHECK(other.wait() == 0);
+    CHECK(heard_of());
+  }
+  SECTION("one that was made after it") {
+    const auto before = wsproxy::detail::forks();
+    test::child other([](test::peer&) {});
+    CHECK(other.wait() == 0);
+    CHECK(wsproxy::detail::forks() == before + 1);
+    REQUIRE_FALSE(ends.socket->assign(wsproxy::detail::made_descriptor{ours, wsproxy::detail::forks()}));
+    CHECK_FALSE(heard_of());
+  }
+  SECTION("one of a process that cannot count") {
+    REQUIRE_FALSE(ends.socket->assign(wsproxy::detail::made_descriptor{ours, 0}));
+    CHECK(heard_of());
+  }
+  ::close(copy);
 }
 
 TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it", "",

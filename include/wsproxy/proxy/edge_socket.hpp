@@ -17,6 +17,7 @@
 #include <asio/buffer.hpp>
 
 #include <wsproxy/export.hpp>
+#include <wsproxy/proxy/detail/made_descriptor.hpp>
 #include <wsproxy/proxy/stream.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
@@ -108,6 +109,7 @@ class WSPROXY_EXPORT edge_socket {
   /// Takes over a descriptor in place of the present one; not if there is an error, which is returned: then
   /// it is still the caller's, and this is closed.
   std::error_code assign(int descriptor) noexcept;
+  std::error_code assign(detail::made_descriptor) noexcept;  ///< the same of one that wsproxy has made
   /// Gives the descriptor up without closing it; pending waits end with asio::error::operation_aborted. -1 if
   /// closed.
   int release() noexcept;
@@ -138,7 +140,10 @@ class WSPROXY_EXPORT edge_socket {
   void hurry();
   void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
   void close() noexcept;                             ///< waits end with asio::error::operation_aborted
-  void cancel() noexcept;                            ///< the same, and it stays open
+  /// Both at once: in one system call, if wsproxy has made the descriptor, by dialling or accepting, and the
+  /// process has not forked since. Else something may have a copy, which would withhold the FIN.
+  void shutdown_send_and_close() noexcept;
+  void cancel() noexcept;  ///< the same, and it stays open
 
  private:
   friend class detail::edge_connector;

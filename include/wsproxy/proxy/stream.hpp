@@ -99,13 +99,16 @@ template <class Stream> struct stream_traits {
   }
   { return s.try_write(from, ec); }
 
-  /// Closes the sending side (FIN): what was written is still delivered, and reading goes on. close() may
-  /// follow at once, where nothing more is expected of the peer.
+  /// Closes the sending side (FIN): what was written is still delivered, and reading goes on.
   static void shutdown_send(Stream& s, std::error_code& ec) requires requires { s.shutdown_send(ec); }
   { s.shutdown_send(ec); }
   /// Closes the stream; operations on it end with an error.
   static void close(Stream& s) requires requires { s.close(); }
   { s.close(); }
+  /// shutdown_send() and close() at once, for a peer of which nothing more is expected. Optional: a stream
+  /// without it gets both calls.
+  static void shutdown_send_and_close(Stream& s) requires requires { s.shutdown_send_and_close(); }
+  { s.shutdown_send_and_close(); }
   /// Ends pending waits, reads and writes with asio::error::operation_aborted; the stream stays open.
   static void cancel(Stream& s) requires requires { s.cancel(); }
   { s.cancel(); }
@@ -151,6 +154,16 @@ concept closable = requires(S& s, std::error_code& ec) {
   stream_traits<S>::close(s);
   stream_traits<S>::cancel(s);
 };
+
+template <class S> void shutdown_send_and_close(S& s) {
+  if constexpr (requires { stream_traits<S>::shutdown_send_and_close(s); }) {
+    stream_traits<S>::shutdown_send_and_close(s);
+  } else {
+    std::error_code ignored;
+    stream_traits<S>::shutdown_send(s, ignored);
+    stream_traits<S>::close(s);
+  }
+}
 }  // namespace detail
 
 /// Can be waited for, and then read and written without blocking.

@@ -363,14 +363,19 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
       told = true;
     }
     if (machine.wants_fin(S) && leg_of<S>().idle()) {
-      std::error_code ec;
-      stream_traits<stream_of<S>>::shutdown_send(leg_of<S>().stream(), ec);
-      if (ec) machine.on_write_error(S, ec, this->now());
-      else machine.on_fin_sent(S, this->now());
+      send_fin<S>(machine);
       told = true;
     }
     if (machine.wants_close(S)) close<S>();
     return told;
+  }
+  // Where nothing is awaited after it, closing is told with it: that may be one call.
+  template <side S> void send_fin(tunnel_machine& machine) {
+    machine.on_fin_sent(S, this->now());
+    if (machine.wants_close(S)) return close<S>(true);
+    std::error_code ec;
+    stream_traits<stream_of<S>>::shutdown_send(leg_of<S>().stream(), ec);
+    if (ec) machine.on_write_error(S, ec, this->now());
   }
 
   // One side is read only when the other has taken what was read: bounded memory per direction.
@@ -421,20 +426,23 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
     else tunnel_->on_backlog(S, waiting ? leg_of<S>().waiting() : 0, this->now());
   }
 
-  template <side S> void close() {
+  template <side S> void close(bool with_fin = false) {
     if (!open<S>()) return;
     if constexpr (S == side::upstream) {
-      close_up();
+      close_up(with_fin);
     } else if constexpr (has_down) {
       down_open_ = false;
-      legs_.down.discard();
-      stream_traits<Down>::close(legs_.down.stream());
+      close(legs_.down, with_fin);
     }
   }
-  void close_up() {
+  void close_up(bool with_fin = false) {
     up_open_ = false;
-    legs_.up.discard();
-    stream_traits<Up>::close(*up_);
+    close(legs_.up, with_fin);
+  }
+  template <class Stream> static void close(leg<Stream>& of, bool with_fin) {
+    of.discard();
+    if (with_fin) shutdown_send_and_close(of.stream());
+    else stream_traits<Stream>::close(of.stream());
   }
 
   // ---- From an exchange to a tunnel.

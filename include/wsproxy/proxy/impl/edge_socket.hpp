@@ -10,8 +10,8 @@ namespace wsproxy {
 
 namespace detail {
 
-/// Begins to connect a new non-blocking socket; -1 and the error if it cannot.
-WSPROXY_EXPORT int begin_connect(const void* address, std::size_t size, std::error_code& error) noexcept;
+/// Begins to connect a new descriptor of this socket's.
+WSPROXY_EXPORT std::error_code begin_connect(edge_socket&, const void* address, std::size_t size) noexcept;
 
 /// Connects edge_sockets.
 class edge_connector {
@@ -20,13 +20,7 @@ class edge_connector {
   explicit edge_connector(asio::any_io_executor executor) : executor_(std::move(executor)) {}
 
   template <class Handler> void connect(const stream_endpoint& to, Handler handler) {
-    std::error_code error;
-    const int descriptor = begin_connect(to.data(), to.size(), error);
-    try {
-      if (!error) socket_.emplace(executor_, descriptor);
-    } catch (const std::system_error& full) {
-      error = full.code();
-    }
+    const auto error = begin_connect(socket_.emplace(executor_), to.data(), to.size());
     if (error) return post_on(executor_, [handler = std::move(handler), error]() mutable { handler(error); });
     socket_->async_wait_write([handler = std::move(handler), this](std::error_code ec) mutable {
       handler(ec ? ec : socket_->connected());
