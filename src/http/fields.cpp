@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <utility>
 
 #include "characters.hpp"
 #include "field_line.hpp"
@@ -11,8 +12,7 @@ namespace wsproxy {
 
 namespace {
 
-constexpr std::size_t first_lines = 8;
-constexpr std::size_t first_bytes = 240;
+constexpr std::size_t first_capacity = 368;  // eight lines, say
 
 bool is_well_formed(const field& line) noexcept { return fault_of(line) == line_fault::none; }
 
@@ -41,46 +41,83 @@ void fields::add(std::string_view name, std::string_view value) {
   put(line.name, line.value);
 }
 
+fields::fields(const fields& from) : used_(from.used_), lines_(from.lines_), known_good_(from.known_good_) {
+  const auto places = lines_ * sizeof(extent);
+  if (used_ + places == 0) return;
+  capacity_ = used_ + places;
+  block_ = std::make_unique_for_overwrite<char[]>(capacity_);
+  std::memcpy(block_.get(), from.block_.get(), used_);
+  std::memcpy(block_.get() + used_, from.block_.get() + from.capacity_ - places, places);
+}
+
+fields& fields::operator=(const fields& from) { return *this = fields(from); }
+
+fields::fields(fields&& from) noexcept
+    : block_(std::move(from.block_)),
+      capacity_(std::exchange(from.capacity_, 0)),
+      used_(std::exchange(from.used_, 0)),
+      lines_(std::exchange(from.lines_, 0)),
+      known_good_(std::exchange(from.known_good_, true)) {}
+
+fields& fields::operator=(fields&& from) noexcept {
+  block_ = std::move(from.block_);
+  capacity_ = std::exchange(from.capacity_, 0);
+  used_ = std::exchange(from.used_, 0);
+  lines_ = std::exchange(from.lines_, 0);
+  known_good_ = std::exchange(from.known_good_, true);
+  return *this;
+}
+
+// Returns the old block: what is going to be put in may lie there.
+std::unique_ptr<char[]> fields::grow(std::size_t capacity) {
+  auto other = std::make_unique_for_overwrite<char[]>(capacity);
+  const auto places = lines_ * sizeof(extent);
+  if (block_) {
+    std::memcpy(other.get(), block_.get(), used_);
+    std::memcpy(other.get() + capacity - places, block_.get() + capacity_ - places, places);
+  }
+  block_.swap(other);
+  capacity_ = capacity;
+  return other;
+}
+
 void fields::put(std::string_view name, std::string_view value) {
   assert(!known_good_ || is_well_formed({name, value}));
-  const auto at = text_.size();
-  const extent added{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(name.size()),
-                     static_cast<std::uint32_t>(at + name.size()), static_cast<std::uint32_t>(value.size())};
-  if (lines_.size() == lines_.capacity()) lines_.reserve(std::max(first_lines, 2 * lines_.size()));
-  const auto needed = at + name.size() + value.size();
-  if (needed <= text_.capacity()) {
-    if (value.data() == name.data() + name.size())
-      text_.append(name.data(), needed - at);  // side by side, as they lie here
-    else text_.append(name).append(value);
-  } else {  // the arguments may lie in text_, which must therefore outlive the copying
-    std::string grown;
-    grown.reserve(std::max({needed, 2 * text_.capacity(), first_bytes}));
-    grown.append(text_).append(name).append(value);
-    text_.swap(grown);
+  const auto size = name.size() + value.size();
+  const auto needed = size + sizeof(extent);
+  const auto old = needed > room() ? grow(std::max(2 * capacity_, first_capacity) + needed) : nullptr;
+  char* const to = block_.get() + used_;
+  if (value.data() == name.data() + name.size()) {  // side by side, as they lie here
+    std::copy_n(name.data(), size, to);
+  } else {
+    std::copy_n(name.data(), name.size(), to);
+    std::copy_n(value.data(), value.size(), to + name.size());
   }
-  lines_.push_back(added);
+  set_extent(lines_++,
+             {static_cast<std::uint32_t>(used_), static_cast<std::uint32_t>(name.size()),
+              static_cast<std::uint32_t>(used_ + name.size()), static_cast<std::uint32_t>(value.size())});
+  used_ += size;
 }
 
 void fields::set(std::string_view name, std::string_view value) {
   value = trim(value);
-  const auto named = [&](const extent& each) {
-    return iequals({text_.data() + each.name, each.name_size}, name);
-  };
-  const auto first = std::find_if(lines_.begin(), lines_.end(), named);
-  if (first == lines_.end()) return add(name, value);
+  const auto is_named = [name](const field& line) { return iequals(line.name, name); };
+  std::size_t first = 0;
+  while (first != lines_ && !is_named((*this)[first])) ++first;
+  if (first == lines_) return add(name, value);
   known_good_ = known_good_ && fits_on_a_line(value);
-  lines_.erase(std::remove_if(first + 1, lines_.end(), named), lines_.end());
-  if (value.size() <= first->value_size) {  // in its old place: repeated setting does not grow the text
-    if (!value.empty()) std::memmove(text_.data() + first->value, value.data(), value.size());
-  } else {
-    const auto at = text_.size();
-    std::string grown;
-    grown.reserve(at + value.size());
-    grown.append(text_).append(value);  // `value` may lie in text_
-    text_.swap(grown);
-    first->value = static_cast<std::uint32_t>(at);
+  std::size_t seen = 0;
+  erase_if([&](const field& line) { return seen++ > first && is_named(line); });
+  auto line = extent_of(first);
+  std::unique_ptr<char[]> old;
+  if (value.size() > line.value_size) {  // else in its old place: repeated setting does not grow the text
+    if (value.size() > room()) old = grow(2 * capacity_ + value.size());
+    line.value = static_cast<std::uint32_t>(used_);
+    used_ += value.size();
   }
-  first->value_size = static_cast<std::uint32_t>(value.size());
+  if (!value.empty()) std::memmove(block_.get() + line.value, value.data(), value.size());
+  line.value_size = static_cast<std::uint32_t>(value.size());
+  set_extent(first, line);
 }
 
 std::size_t fields::erase(std::string_view name) {
@@ -90,14 +127,13 @@ std::size_t fields::erase(std::string_view name) {
 }
 
 void fields::clear() noexcept {
-  text_.clear();
-  lines_.clear();
+  used_ = lines_ = 0;
   known_good_ = true;
 }
 
 void fields::reserve(std::size_t lines, std::size_t bytes) {
-  lines_.reserve(lines);
-  text_.reserve(bytes);
+  const auto capacity = bytes + lines * sizeof(extent);
+  if (capacity > capacity_) grow(capacity);
 }
 
 std::optional<std::string_view> fields::find(std::string_view name) const noexcept {

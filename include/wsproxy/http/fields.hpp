@@ -3,12 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <wsproxy/export.hpp>
 
@@ -36,7 +37,7 @@ WSPROXY_EXPORT std::string_view trim(std::string_view) noexcept;
 WSPROXY_EXPORT bool is_token(std::string_view) noexcept;
 
 /// An ordered multimap of field lines. Names compare without case; names, values and
-/// order are kept byte for byte. One allocation for the text, one for the index.
+/// order are kept byte for byte. One allocation for all of them.
 class WSPROXY_EXPORT fields {
  public:
   /// A forward iterator, which gives a `field` by value. Any change of the fields makes it invalid.
@@ -67,6 +68,11 @@ class WSPROXY_EXPORT fields {
   };
 
   fields() = default;
+  fields(const fields&);
+  fields& operator=(const fields&);
+  fields(fields&&) noexcept;             ///< the other is empty afterwards
+  fields& operator=(fields&&) noexcept;  ///< the same
+  ~fields() = default;
   /// These lines, in this order.
   fields(std::initializer_list<field> lines) {
     for (const auto& line : lines) add(line.name, line.value);
@@ -89,17 +95,17 @@ class WSPROXY_EXPORT fields {
   void reserve(std::size_t lines, std::size_t bytes);
 
   /// How many lines there are.
-  std::size_t size() const noexcept { return lines_.size(); }
-  bool empty() const noexcept { return lines_.empty(); }  ///< there is no line
+  std::size_t size() const noexcept { return lines_; }
+  bool empty() const noexcept { return lines_ == 0; }  ///< there is no line
   /// As many bytes as all names and values have, or more: what was replaced or removed may be counted still.
-  std::size_t bytes() const noexcept { return text_.size(); }
+  std::size_t bytes() const noexcept { return used_; }
   /// The line at this place, which must be less than size().
   field operator[](std::size_t at) const noexcept {
-    const auto& line = lines_[at];
-    return {{text_.data() + line.name, line.name_size}, {text_.data() + line.value, line.value_size}};
+    const auto line = extent_of(at);
+    return {{block_.get() + line.name, line.name_size}, {block_.get() + line.value, line.value_size}};
   }
-  const_iterator begin() const noexcept { return {this, 0}; }            ///< the first line
-  const_iterator end() const noexcept { return {this, lines_.size()}; }  ///< behind the last
+  const_iterator begin() const noexcept { return {this, 0}; }     ///< the first line
+  const_iterator end() const noexcept { return {this, lines_}; }  ///< behind the last
 
   /// The first line's value; nothing if there is none.
   std::optional<std::string_view> find(std::string_view name) const noexcept;
@@ -128,9 +134,26 @@ class WSPROXY_EXPORT fields {
   friend class head_parser;
   // Appends what needs neither trimming nor a look.
   void put(std::string_view name, std::string_view value);
+  // Where it says where a line is. Bytes are what may stand anywhere.
+  char* place_of(std::size_t line) const noexcept {
+    return block_.get() + capacity_ - (line + 1) * sizeof(extent);
+  }
+  extent extent_of(std::size_t line) const noexcept {
+    extent found;
+    std::memcpy(&found, place_of(line), sizeof found);
+    return found;
+  }
+  void set_extent(std::size_t line, const extent& to) noexcept {
+    std::memcpy(place_of(line), &to, sizeof to);
+  }
+  std::size_t room() const noexcept { return capacity_ - used_ - lines_ * sizeof(extent); }
+  std::unique_ptr<char[]> grow(std::size_t capacity);
 
-  std::string text_;
-  std::vector<extent> lines_;
+  // The text, room, and where the lines are: those from the end backwards.
+  std::unique_ptr<char[]> block_;
+  std::size_t capacity_ = 0;
+  std::size_t used_ = 0;
+  std::size_t lines_ = 0;
   bool known_good_ = true;  // every line is well formed; else some may not be
 };
 
@@ -155,9 +178,9 @@ template <class Test> void fields::add_if(const fields& from, Test test) {
 
 template <class Test> void fields::erase_if(Test test) {
   std::size_t kept = 0;
-  for (std::size_t i = 0; i != lines_.size(); ++i)
-    if (!test((*this)[i])) lines_[kept++] = lines_[i];
-  lines_.resize(kept);
+  for (std::size_t i = 0; i != lines_; ++i)
+    if (!test((*this)[i])) set_extent(kept++, extent_of(i));
+  lines_ = kept;
 }
 
 }  // namespace wsproxy
