@@ -153,7 +153,9 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
         world_(world != nullptr ? world : &environment_of(executor)),
         work_(handler, executor),
         handler_(std::move(handler)) {}
-  ~operation() { world_->disarm(*this); }
+  ~operation() {
+    if (!finishing_) world_->disarm(*this);
+  }
 
   template <auto Method> auto bind() {
     ++pending_;
@@ -161,7 +163,7 @@ class operation : public timer, public std::enable_shared_from_this<Derived> {
   }
   void arm(time_point at) {
     // Waking too early is harmless, and deadlines mostly move later: only one that moved forward is armed.
-    if (at >= armed_) return;
+    if (finishing_ || at >= armed_) return;
     armed_ = at;
     world_->arm(*this, at);
   }
