@@ -56,7 +56,8 @@ struct timeouts {
   /// A Close of ours is due inside a frame: how long to wait for its end before a bare FIN.
   /// Zero, here and in the two that follow: no wait at all.
   duration boundary_wait = std::chrono::seconds(5);
-  /// Our Close was sent: how long to wait for the peer's before FIN.
+  /// Our Close was sent: how long to wait for the peer's before FIN. Client and backend have exchanged Close
+  /// frames, and the client has been closed: how long to wait for the end of the backend's connection.
   duration close_wait = std::chrono::seconds(5);
   /// FIN was sent: how long to read on, so that what was sent is not lost to a reset, before the connection
   /// is closed. A client that has sent its Close and got one, and owes no pong, is closed without.

@@ -141,8 +141,18 @@ std::size_t edge_socket::try_read(std::span<char> into, std::error_code& ec) noe
 }
 
 std::size_t edge_socket::try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept {
+  return write(from, ec, 0);
+}
+
+std::size_t edge_socket::try_write_last(std::span<const asio::const_buffer> from,
+                                        std::error_code& ec) noexcept {
+  return write(from, ec, detail::more_follows);
+}
+
+std::size_t edge_socket::write(std::span<const asio::const_buffer> from, std::error_code& ec,
+                               int flags) noexcept {
   auto& s = *state_;
-  const auto n = detail::send_some(s.descriptor, from, ec);
+  const auto n = detail::send_some(s.descriptor, from, ec, flags);
   std::size_t total = 0;
   for (const auto& part : from) total += part.size();
   if (n < total) s.writable = false;

@@ -143,6 +143,11 @@ void tunnel_machine::after_frames(side from, time_point now) {
     say_goodbye(opposite(from), illegal ? 1002 : 1001, "", now);
     closing_ = true;
   }
+  // Close frames of their own were exchanged: who accepted a connection ends it.
+  if (awaits_end(side::downstream) && at(side::downstream).bye == farewell::none) {
+    enter(side::downstream, farewell::fin_due, now);
+    if (at(side::upstream).bye == farewell::none) enter(side::upstream, farewell::close_sent, now);
+  }
   for (const side s : both) advance(s, now);
 }
 
@@ -184,8 +189,10 @@ void tunnel_machine::advance(side s, time_point now) noexcept {
     if (feed.close_injected() || feed.close_seen()) enter(s, farewell::close_sent, now);
     else if (!feed.may_inject() || no_boundary_comes) enter(s, farewell::fin_due, now);
   }
-  // An answer cannot be seen where frames are not followed.
-  if (p.bye == farewell::close_sent && (p.ended || p.in.close_seen() || !p.in.tracked()))
+  // An answer cannot be seen where frames are not followed. Who opened a connection waits for more than the
+  // answer, for the end of it; but not where it is we who break it off.
+  const bool is_answered = p.in.close_seen() && (s == side::downstream || closing_);
+  if (p.bye == farewell::close_sent && (p.ended || is_answered || !p.in.tracked()))
     enter(s, farewell::fin_due, now);
   if (p.bye == farewell::fin_sent && (p.ended || awaits_end(s))) {
     p.ended = true;  // what it could still say is not listened to

@@ -21,6 +21,7 @@
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
+#include <asio/read.hpp>
 #include <asio/strand.hpp>
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/catch_test_macros.hpp>
@@ -248,6 +249,33 @@ TEST_CASE("an end reaches the peer in one call or in two, by who may have a copy
     CHECK(heard_of());
   }
   ::close(copy);
+}
+
+TEST_CASE("what is written last arrives with the FIN or before it") {
+  asio::io_context context;
+  asio::ip::tcp::acceptor door(context, {asio::ip::address_v4::loopback(), 0});
+  const auto check = [&](auto finish) {
+    asio::ip::tcp::socket peer(context);
+    peer.connect(door.local_endpoint());
+    finish(door.accept());
+    std::string got;
+    std::error_code error;
+    asio::read(peer, asio::dynamic_buffer(got), error);
+    CHECK(got == "the last of it");
+    CHECK(error == asio::error::eof);
+  };
+  const std::array<asio::const_buffer, 2> bytes{asio::buffer("the last", 8), asio::buffer(" of it", 6)};
+  std::error_code error;
+  check([&](asio::ip::tcp::socket ours) {
+    using traits = wsproxy::stream_traits<asio::ip::tcp::socket>;
+    CHECK(traits::try_write_last(ours, bytes, error) == 14);
+    traits::shutdown_send(ours, error);
+  });
+  check([&](asio::ip::tcp::socket ours) {
+    edge_socket s(context.get_executor(), ours.release());
+    CHECK(s.try_write_last(bytes, error) == 14);
+    s.shutdown_send_and_close();
+  });
 }
 
 TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it", "",

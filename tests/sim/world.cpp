@@ -63,7 +63,8 @@ std::size_t connection::read(int end, std::span<char> into, std::error_code& ec)
   return n;
 }
 
-std::size_t connection::write(int end, std::span<const asio::const_buffer> from, std::error_code& ec) {
+std::size_t connection::write(int end, std::span<const asio::const_buffer> from, std::error_code& ec,
+                              bool last) {
   auto& e = ends_[end];
   ec.clear();
   if (!e.open) ec = asio::error::bad_descriptor;
@@ -83,6 +84,14 @@ std::size_t connection::write(int end, std::span<const asio::const_buffer> from,
   ends_[1 - end].coming += n;
   e.written += n;
   if (end == 0 && fault_ == sabotage::close_inside_frame) spoil_output(bytes);
+  e.kept += bytes;
+  if (!last) deliver_kept(end);
+  return n;
+}
+
+void connection::deliver_kept(int end) {
+  auto bytes = std::exchange(ends_[end].kept, {});
+  if (bytes.empty()) return;
   send(1 - end, [end, bytes = std::move(bytes)](connection& c) {
     auto& to = c.ends_[1 - end];
     if (!to.open) {
@@ -96,7 +105,6 @@ std::size_t connection::write(int end, std::span<const asio::const_buffer> from,
       c.wake(1 - end);
     }
   });
-  return n;
 }
 
 void connection::wait_read(int end, callback<std::error_code> waiter) {
@@ -145,6 +153,7 @@ void connection::shutdown_send(int end, std::error_code& ec) {
   if (!e.open) ec = asio::error::bad_descriptor;
   else if (e.broken) ec = asio::error::not_connected;
   if (ec || std::exchange(e.fin_sent, true)) return;
+  deliver_kept(end);
   send(1 - end, [end](connection& c) {
     c.ends_[1 - end].fin_arrived = true;
     c.wake(1 - end);

@@ -108,7 +108,8 @@ class connection : public std::enable_shared_from_this<connection> {
   connection(world& in, link_options how) : world_(in), how_(how) {}
 
   std::size_t read(int end, std::span<char> into, std::error_code&);
-  std::size_t write(int end, std::span<const asio::const_buffer> from, std::error_code&);
+  /// Without a FIN, the last bytes would never arrive.
+  std::size_t write(int end, std::span<const asio::const_buffer> from, std::error_code&, bool last = false);
   void wait_read(int end, callback<std::error_code>);
   void wait_write(int end, callback<std::error_code>);
   void shutdown_send(int end, std::error_code&);
@@ -129,6 +130,7 @@ class connection : public std::enable_shared_from_this<connection> {
  private:
   struct side {
     std::string inbox;       // arrived and unread
+    std::string kept;        // written, to be sent with the FIN
     std::size_t coming = 0;  // sent to this end, and its sender does not know yet that it was read
     time_point last_arrival{};
     std::uint64_t read = 0, written = 0;
@@ -145,6 +147,7 @@ class connection : public std::enable_shared_from_this<connection> {
   std::size_t draw(std::size_t most);
   static void fire(callback<std::error_code>&, std::error_code);
   void spoil_output(std::string& bytes);
+  void deliver_kept(int end);
 
   world& world_;
   link_options how_;
@@ -184,6 +187,9 @@ class stream {
   std::size_t try_read(std::span<char> into, std::error_code& ec) { return connection_->read(0, into, ec); }
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) {
     return connection_->write(0, from, ec);
+  }
+  std::size_t try_write_last(std::span<const asio::const_buffer> from, std::error_code& ec) {
+    return connection_->write(0, from, ec, true);
   }
   void shutdown_send(std::error_code& ec) { connection_->shutdown_send(0, ec); }
   void close() {

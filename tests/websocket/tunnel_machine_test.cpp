@@ -946,19 +946,71 @@ TEST_CASE("max_lifetime is spread both ways, and no further than its jitter") {
 
 // ---- Ends that the peers make
 
-TEST_CASE(
-    "a closing handshake passes, and the upstream's EOF then ends both, without a wait for the client's") {
-  rig r(tunnel_policy{});
+TEST_CASE("a closing handshake passes, the client is closed behind it, and the backend's end is waited for") {
+  for (const side first : {down, up}) {
+    rig r(tunnel_policy{});
+    r.read(first, close(first, 1000));
+    CHECK_FALSE((r.at(down).fin || r.at(up).fin));
+    r.read(opposite(first), close(opposite(first), 1000));
+    CHECK(r.got(up) == close(down, 1000));
+    CHECK(r.got(down) == close(up, 1000));
+    CHECK((r.at(down).fin && r.at(down).closed));
+    CHECK_FALSE(r.at(up).fin);  // the server closes first
+    r.eof(up);
+    CHECK((r.at(up).fin && r.m.finished()));
+    check_end(r, end_cause::closed, {}, first);
+  }
+}
+
+TEST_CASE("a backend that does not end its connection after a closing handshake is not waited for for long") {
+  rig r(quiet());
   r.read(down, close(down, 1000));
+  r.pass(20s);
   r.read(up, close(up, 1000));
-  CHECK(r.got(up) == close(down, 1000));
-  CHECK(r.got(down) == close(up, 1000));
-  CHECK_FALSE((r.at(down).fin || r.at(up).fin));  // the server closes first
-  r.eof(up);
-  CHECK(r.got(down) == close(up, 1000));
-  CHECK((r.at(down).fin && r.at(up).fin));
+  r.pass(4999ms);
+  CHECK_FALSE(r.at(up).fin);
+  r.pass(1ms);
+  CHECK(r.at(up).fin);
+  r.pass(4999ms);
+  CHECK_FALSE(r.m.finished());
+  r.pass(1ms);
   CHECK(r.m.finished());
   check_end(r, end_cause::closed, {}, down);
+}
+
+TEST_CASE("what a backend sends behind its Close is the client's only if it comes with it") {
+  rig r(quiet());
+  r.read(down, close(down, 1000));
+  r.read(up, close(up, 1000) + text(up, "with it"));
+  CHECK(r.got(down) == close(up, 1000) + text(up, "with it"));
+  r.read(up, text(up, "too late"));
+  CHECK(r.got(down) == close(up, 1000) + text(up, "with it"));
+  r.eof(up);
+  CHECK(r.m.finished());
+}
+
+TEST_CASE("a client that is slow is closed behind the closing handshake once it has taken it") {
+  rig r(quiet());
+  r.stall(down);
+  r.read(up, text(up, "much") + close(up, 1000));
+  r.read(down, close(down, 1000));
+  CHECK_FALSE((r.at(down).fin || r.at(down).closed));
+  r.take_all(down);
+  CHECK(r.got(down) == text(up, "much") + close(up, 1000));
+  CHECK(r.at(down).closed);
+  r.eof(up);
+  CHECK(r.m.finished());
+}
+
+TEST_CASE("a closing handshake is nothing special where frames are not looked at") {
+  auto policy = quiet();
+  policy.frames = frames::off;
+  rig r(policy);
+  r.read(down, close(down, 1000));
+  r.read(up, close(up, 1000));
+  CHECK_FALSE((r.at(down).fin || r.at(up).fin));
+  r.eof(up);
+  CHECK(r.at(down).fin);
 }
 
 TEST_CASE("the upstream's EOF before the client has answered its Close leaves the client time to answer") {
@@ -974,7 +1026,8 @@ TEST_CASE("the upstream's EOF before the client has answered its Close leaves th
 }
 
 TEST_CASE("a client that owes a pong is lingered on until it comes") {
-  for (const bool ours : {false, true}) {
+  for (const auto [ours, backend_ends] :
+       {std::pair{false, true}, {true, true}, {false, false}, {true, false}}) {
     rig r(ours ? beating(20s, 10s) : tunnel_policy{});
     std::string payload = "hi";
     if (ours) {
@@ -985,15 +1038,15 @@ TEST_CASE("a client that owes a pong is lingered on until it comes") {
     }
     r.read(down, close(down, 1000));
     r.read(up, close(up, 1000));
-    r.eof(up);
-    CHECK(r.at(down).fin);
+    if (backend_ends) r.eof(up);
+    CHECK(r.at(down).fin == backend_ends);
     for (const char byte :
          raw(down, opcode::pong, payload)) {  // one that is cut would be answered with a reset
       CHECK_FALSE(r.at(down).closed);
       r.read(down, {&byte, 1});
     }
-    CHECK(r.at(down).closed);
-    CHECK(r.m.finished());
+    CHECK((r.at(down).fin && r.at(down).closed));
+    CHECK(r.m.finished() == backend_ends);
   }
 }
 
@@ -1038,10 +1091,9 @@ TEST_CASE("a late answer to a Close lets the linger begin") {
   CHECK(r.m.finished());
 }
 
-TEST_CASE("the client's EOF after a closing handshake ends both") {
+TEST_CASE("a client's EOF in place of the answer to a Close is passed on") {
   rig r(tunnel_policy{});
   r.read(up, close(up, 1001));
-  r.read(down, close(down, 1001));
   r.eof(down);
   CHECK(r.at(up).fin);
   r.eof(up);

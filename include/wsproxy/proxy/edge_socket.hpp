@@ -132,6 +132,8 @@ class WSPROXY_EXPORT edge_socket {
   std::size_t try_read(std::span<char> into, std::error_code& ec) noexcept;
   /// Writes what is taken at once. 0 with asio::error::would_block, or another error; raises no SIGPIPE.
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
+  /// The same where shutdown_send() follows once all is taken: the last bytes may be sent with the FIN only.
+  std::size_t try_write_last(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
   /// Somebody else's call on the descriptor (accept, recvmsg) has found nothing to read: the next wait waits.
   void exhausted() noexcept;
   /// From now on, whatever its descriptor, it is told of what there is to read among any hundred or so others
@@ -148,6 +150,7 @@ class WSPROXY_EXPORT edge_socket {
  private:
   friend class detail::edge_connector;
   void wait(bool to_write, detail::waiter handler);
+  std::size_t write(std::span<const asio::const_buffer> from, std::error_code& ec, int flags) noexcept;
   // How connecting went, once it is writable.
   std::error_code connected() const noexcept;
   std::unique_ptr<detail::edge_state, detail::edge_state_deleter> state_;

@@ -49,12 +49,18 @@ inline std::size_t receive_some(int descriptor, std::span<char> into, std::error
   }
 }
 
-inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer> from,
-                             std::error_code& ec) noexcept {
-#ifdef MSG_NOSIGNAL
-  constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+#ifdef MSG_MORE
+inline constexpr int more_follows = MSG_MORE;
 #else
-  constexpr int flags = MSG_DONTWAIT;  // Asio sets SO_NOSIGPIPE where there is no flag
+inline constexpr int more_follows = 0;
+#endif
+
+inline std::size_t send_some(int descriptor, std::span<const asio::const_buffer> from, std::error_code& ec,
+                             int flags = 0) noexcept {
+#ifdef MSG_NOSIGNAL
+  flags |= MSG_DONTWAIT | MSG_NOSIGNAL;
+#else
+  flags |= MSG_DONTWAIT;  // Asio sets SO_NOSIGPIPE where there is no flag
 #endif
   if (from.size() == 1) {
     for (;;) {
@@ -98,6 +104,13 @@ template <class Stream> struct stream_traits {
     s.try_write(from, ec);
   }
   { return s.try_write(from, ec); }
+  /// The same where shutdown_send() follows as soon as all is taken: the last bytes may be kept back to be
+  /// sent with the FIN. Optional: try_write is called of a stream without it.
+  static std::size_t try_write_last(Stream& s, std::span<const asio::const_buffer> from,
+                                    std::error_code& ec) requires requires {
+    s.try_write_last(from, ec);
+  }
+  { return s.try_write_last(from, ec); }
 
   /// Closes the sending side (FIN): what was written is still delivered, and reading goes on.
   static void shutdown_send(Stream& s, std::error_code& ec) requires requires { s.shutdown_send(ec); }
@@ -131,6 +144,10 @@ struct stream_traits<asio::basic_stream_socket<Protocol, Executor>> {
   }
   static std::size_t try_write(socket& s, std::span<const asio::const_buffer> from, std::error_code& ec) {
     return detail::send_some(s.native_handle(), from, ec);
+  }
+  static std::size_t try_write_last(socket& s, std::span<const asio::const_buffer> from,
+                                    std::error_code& ec) {
+    return detail::send_some(s.native_handle(), from, ec, detail::more_follows);
   }
   static void shutdown_send(socket& s, std::error_code& ec) { s.shutdown(socket::shutdown_send, ec); }
   static void close(socket& s) {

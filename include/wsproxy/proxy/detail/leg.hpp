@@ -93,11 +93,11 @@ template <readiness_stream Stream> class leg<Stream> {
   /// After a full read there is more, and asking again is cheaper than waiting.
   bool may_read_on(std::size_t got) const noexcept { return got == read_size; }
 
-  /// Takes all of it: writes at once what the peer takes, keeps the rest.
-  void write(const slices& out, std::error_code& ec) {
+  /// Takes all of it: writes at once what the peer takes, keeps the rest. FIN follows what is the last.
+  void write(const slices& out, std::error_code& ec, bool last = false) {
     std::size_t done = 0;
     if (unsent_.empty()) {
-      done = out.view().size() == 1 ? try_one(out.view().front(), ec) : try_all(out.view(), ec);
+      done = out.view().size() == 1 ? try_one(out.view().front(), ec, last) : try_all(out.view(), ec, last);
       if (ec || done == out.total()) return;
     }
     unsent_.append(out.view(), done);
@@ -119,17 +119,21 @@ template <readiness_stream Stream> class leg<Stream> {
   static void forgive(std::error_code& ec) {
     if (ec && (ec == asio::error::would_block || ec == asio::error::try_again)) ec.clear();
   }
-  std::size_t try_one(const slice& part, std::error_code& ec) {
+  std::size_t try_one(const slice& part, std::error_code& ec, bool last = false) {
     const asio::const_buffer buffer(part.data, part.size);
-    const auto n = traits::try_write(*stream_, {&buffer, 1}, ec);
-    forgive(ec);
-    return n;
+    return try_write({&buffer, 1}, ec, last);
   }
-  std::size_t try_all(std::span<const slice> parts, std::error_code& ec) {
+  std::size_t try_all(std::span<const slice> parts, std::error_code& ec, bool last) {
     std::array<asio::const_buffer, 12> buffers;
     std::size_t count = 0;
     for (const auto& part : parts) buffers[count++] = {part.data, part.size};
-    const auto n = traits::try_write(*stream_, {buffers.data(), count}, ec);
+    return try_write({buffers.data(), count}, ec, last);
+  }
+  std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec, bool last) {
+    std::size_t n = 0;
+    if constexpr (requires { traits::try_write_last(*stream_, from, ec); })
+      n = last ? traits::try_write_last(*stream_, from, ec) : traits::try_write(*stream_, from, ec);
+    else n = traits::try_write(*stream_, from, ec);
     forgive(ec);
     return n;
   }
@@ -157,7 +161,7 @@ requires(!readiness_stream<Stream>) class leg<Stream> {
   std::span<const char> take_read(std::size_t n, std::error_code&) { return {into_.get(), n}; }
   bool may_read_on(std::size_t) const noexcept { return false; }
 
-  void write(const slices& out, std::error_code&) { unsent_.append(out.view(), 0); }
+  void write(const slices& out, std::error_code&, bool = false) { unsent_.append(out.view(), 0); }
   template <class Handler> void start_write(Handler&& handler) {
     if (flying_.empty()) std::swap(flying_, unsent_);  // the buffer of a pending write must not move
     const auto bytes = flying_.unsent();

@@ -411,7 +411,7 @@ class relay_op final : public operation<relay_op<Down, Dialer, Handler>, Handler
       auto& to = leg_of<S>();
       const bool waited = !to.idle();
       std::error_code ec;
-      to.write(out, ec);
+      to.write(out, ec, tunnel_ && tunnel_->wants_fin(S));
       if (ec) write_failed<S>(ec);
       else if (!waited && !to.idle()) tell_backlog<S>(true);
     }
