@@ -1026,7 +1026,7 @@ TEST_CASE("the upstream's EOF before the client has answered its Close leaves th
 }
 
 TEST_CASE("a client that owes a pong is lingered on until it comes") {
-  for (const auto [ours, backend_ends] :
+  for (const auto& [ours, backend_ends] :
        {std::pair{false, true}, {true, true}, {false, false}, {true, false}}) {
     rig r(ours ? beating(20s, 10s) : tunnel_policy{});
     std::string payload = "hi";
