@@ -53,8 +53,9 @@ struct edge_state {
   bool direct;             // its executor is the context's own: a handler may run where the event is taken
   bool readable = false;   // as the last event, read or write has shown
   bool writable = false;
-  bool urgent = false;  // among the loop's urgent ones
-  bool ended = false;   // FIN, reset or error has been seen: reading will not block again
+  bool urgent = false;   // among the loop's urgent ones
+  bool ended = false;    // FIN, reset or error has been seen: reading will not block again
+  bool drained = false;  // all was read, up to the FIN
   waiter reader, writer;
   edge_state* next = nullptr;
   edge_state* previous = nullptr;

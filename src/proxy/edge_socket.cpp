@@ -90,7 +90,7 @@ std::error_code edge_socket::assign(int descriptor) noexcept { return assign({de
 std::error_code edge_socket::assign(detail::made_descriptor made) noexcept {
   auto& s = *state_;
   close();
-  s.readable = s.writable = s.ended = false;
+  s.readable = s.writable = s.ended = s.drained = false;
   try {
     s.loop->begin(*s.executor);
     s.descriptor = made.number;
@@ -135,6 +135,7 @@ std::error_code edge_socket::connected() const noexcept {
 std::size_t edge_socket::try_read(std::span<char> into, std::error_code& ec) noexcept {
   auto& s = *state_;
   const auto n = detail::receive_some(s.descriptor, into, ec);
+  s.drained |= ec == asio::error::eof;
   // A short read has emptied the socket: asking again would only say so (epoll(7)).
   if (n < into.size() && !s.ended && (!ec || ec == asio::error::would_block)) s.readable = false;
   return n;
@@ -175,8 +176,10 @@ void edge_socket::shutdown_send(std::error_code& ec) noexcept {
 void edge_socket::close() noexcept { detail::close_state(*state_); }
 
 void edge_socket::shutdown_send_and_close() noexcept {
+  // With something unread, close() alone would be a reset, and what was written last would not go.
+  const unsigned forks = state_->drained ? state_->forks : 0;
   if (const int descriptor = detail::take_to_close(*state_); descriptor >= 0)
-    detail::close_for_all({descriptor, state_->forks});
+    detail::close_for_all({descriptor, forks});
 }
 
 void edge_socket::cancel() noexcept {

@@ -87,7 +87,7 @@ void tunnel_machine::close(end_cause cause, std::uint16_t code, std::string_view
   if (closing_) return;
   begin_end(cause, {}, side::local);
   for (const side s : both) say_goodbye(s, code, reason, now);
-  closing_ = true;
+  break_off(now);
 }
 
 void tunnel_machine::plan_drain(std::uint16_t code, std::string_view reason, time_point earliest,
@@ -141,7 +141,7 @@ void tunnel_machine::after_frames(side from, time_point now) {
     begin_end(end_cause::limit, p.in.fault(), from);
     say_goodbye(from, illegal ? 1002 : 1009, "", now);
     say_goodbye(opposite(from), illegal ? 1002 : 1001, "", now);
-    closing_ = true;
+    break_off(now);
   }
   // Close frames of their own were exchanged: who accepted a connection ends it.
   if (awaits_end(side::downstream) && at(side::downstream).bye == farewell::none) {
@@ -177,6 +177,12 @@ void tunnel_machine::say_goodbye(side to, std::uint16_t code, std::string_view r
   if (feed.may_inject()) feed.want_close(code, reason, static_cast<std::uint32_t>(random()));
   enter(to, farewell::close_due, now);
   advance(to, now);
+}
+
+// It is we who end it, whatever the peers were about to do.
+void tunnel_machine::break_off(time_point now) noexcept {
+  closing_ = true;
+  for (const side s : both) advance(s, now);
 }
 
 // What has been sent and seen may end a wait before its timer does.
@@ -223,7 +229,7 @@ void tunnel_machine::lost(side which, std::uint16_t code, time_point now) {
   at(which).ended = true;
   enter(which, farewell::over, now);
   say_goodbye(opposite(which), code, "", now);
-  closing_ = true;
+  break_off(now);
 }
 
 void tunnel_machine::finish(end_cause cause, std::error_code error, side who) noexcept {
@@ -260,12 +266,15 @@ bool tunnel_machine::closes_exchanged(side s) const noexcept {
 // After FIN, whether that side has nothing more to say: else it is half-closed, which has a timer of its own.
 bool tunnel_machine::lingers(side s) const noexcept { return closing_ || at(s).mute || closes_exchanged(s); }
 
+// One that is closed altogether has no half; the other one's own timers bound what is left.
+bool tunnel_machine::is_half_closed(const peer& p) noexcept { return p.ended && p.bye != farewell::over; }
+
 // The timer of the tunnel as a whole, as visit(armed since, length, the error that it is).
 template <class Visit> void tunnel_machine::tunnel_timer(Visit visit) const {
   if (closing_) return;
   const auto& t = policy_->timeouts;
   const time_point heard = std::max<time_point>(peers_[0].heard, peers_[1].heard);
-  const bool half_closed = peers_[0].ended || peers_[1].ended;
+  const bool half_closed = is_half_closed(peers_[0]) || is_half_closed(peers_[1]);
   if (half_closed && t.half_close > duration::zero())
     visit(std::max(heard, half_since_), t.half_close, errc::half_close_timeout);
   else if (t.idle > duration::zero()) visit(heard, t.idle, errc::idle_timeout);
@@ -355,6 +364,9 @@ bool tunnel_machine::fire(side s, time_point now) {
     at(s).beat = pulse::due;
     at(s).pinged = now;
     other(s).in.want_ping(random(), static_cast<std::uint32_t>(random()));
+  } else if (at(s).bye >= farewell::fin_due && closes_exchanged(s) && other(s).bye == farewell::fin_due) {
+    at(s).ended = true;  // nobody is to be told; what waits for the other side keeps its timers
+    enter(s, farewell::over, now);
   } else if (at(s).bye >= farewell::fin_due) {
     lost(s, 1001, now);
   } else {
@@ -369,7 +381,7 @@ void tunnel_machine::too_slow(side which, time_point now) {
   begin_end(end_cause::limit, errc::consumer_too_slow, which);
   say_goodbye(which, 1013, "", now);
   say_goodbye(opposite(which), 1001, "", now);
-  closing_ = true;
+  break_off(now);
 }
 
 }  // namespace wsproxy::detail

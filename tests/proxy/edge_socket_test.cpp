@@ -216,7 +216,11 @@ TEST_CASE("an end reaches the peer in one call or in two, by who may have a copy
   pair ends(context.get_executor());
   const int ours = ends.socket->release();
   const int copy = ::fcntl(ours, F_DUPFD_CLOEXEC, 0);
+  REQUIRE(::shutdown(ends.peer, SHUT_WR) == 0);
   const auto heard_of = [&] {
+    std::error_code error;
+    read_now(*ends.socket, error);
+    CHECK(error == asio::error::eof);
     ends.socket->shutdown_send_and_close();
     CHECK_FALSE(ends.socket->is_open());
     char byte = 0;
@@ -276,6 +280,23 @@ TEST_CASE("what is written last arrives with the FIN or before it") {
     CHECK(s.try_write_last(bytes, error) == 14);
     s.shutdown_send_and_close();
   });
+}
+
+TEST_CASE("what is written last arrives though the peer has sent what nobody reads") {
+  asio::io_context context;
+  asio::ip::tcp::acceptor door(context, {asio::ip::address_v4::loopback(), 0});
+  asio::ip::tcp::socket peer(context);
+  peer.connect(door.local_endpoint());
+  edge_socket s(context.get_executor());
+  const auto before = wsproxy::detail::forks();
+  REQUIRE_FALSE(s.assign(wsproxy::detail::made_descriptor{door.accept().release(), before}));
+  peer.send(asio::buffer("too late", 8));
+  const auto bytes = asio::buffer("the last", 8);
+  std::error_code error;
+  CHECK(s.try_write_last({&bytes, 1}, error) == 8);
+  s.shutdown_send_and_close();
+  std::array<char, 8> got{};
+  CHECK(asio::read(peer, asio::buffer(got), error) == 8);
 }
 
 TEMPLATE_TEST_CASE("a context that goes frees what waits, and an edge_socket outlives it", "",

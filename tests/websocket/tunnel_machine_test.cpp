@@ -978,6 +978,53 @@ TEST_CASE("a backend that does not end its connection after a closing handshake 
   check_end(r, end_cause::closed, {}, down);
 }
 
+TEST_CASE("a backend that is still waited for after a closing handshake is not, once we break off") {
+  for (const bool owes_pong : {false, true}) {
+    rig r(quiet());
+    if (owes_pong) r.read(up, raw(up, opcode::ping, "hi"));
+    r.read(down, close(down, 1000));
+    r.read(up, close(up, 1000));
+    CHECK_FALSE(r.at(up).fin);
+    r.drain(1001);
+    CHECK((r.at(down).fin && r.at(up).fin));
+    check_end(r, end_cause::closed, {}, down);
+  }
+  rig r(quiet());
+  r.read(up, raw(up, opcode::ping, "hi"));
+  r.read(down, close(down, 1000));
+  r.read(up, close(up, 1000));
+  r.broken(down);
+  CHECK(r.at(up).fin);
+}
+
+TEST_CASE("a half-close is a peer's: the wait after a closing handshake is none") {
+  auto policy = quiet();
+  policy.timeouts.half_close = 1s;
+  rig r(policy);
+  r.read(down, close(down, 1000));
+  r.read(up, close(up, 1000));
+  r.pass(4999ms);
+  CHECK_FALSE(r.at(up).fin);
+  r.eof(up);
+  CHECK(r.m.finished());
+  check_end(r, end_cause::closed, {}, down);
+}
+
+TEST_CASE("a client that does not take the closing handshake keeps the tunnel no longer than `idle`") {
+  auto policy = quiet();
+  policy.timeouts.idle = 60s;
+  rig r(policy);
+  r.stall(down);
+  r.read(up, text(up, "much"));
+  r.read(down, close(down, 1000));
+  r.read(up, close(up, 1000));
+  r.pass(10s);
+  CHECK(r.at(up).closed);
+  CHECK_FALSE(r.at(down).closed);
+  r.pass(50s);
+  CHECK(r.m.finished());
+}
+
 TEST_CASE("what a backend sends behind its Close is the client's only if it comes with it") {
   rig r(quiet());
   r.read(down, close(down, 1000));

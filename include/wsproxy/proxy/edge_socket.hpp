@@ -132,7 +132,7 @@ class WSPROXY_EXPORT edge_socket {
   std::size_t try_read(std::span<char> into, std::error_code& ec) noexcept;
   /// Writes what is taken at once. 0 with asio::error::would_block, or another error; raises no SIGPIPE.
   std::size_t try_write(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
-  /// The same where shutdown_send() follows once all is taken: the last bytes may be sent with the FIN only.
+  /// The same where shutdown_send() follows once all is taken: the last bytes may be kept back for its segment.
   std::size_t try_write_last(std::span<const asio::const_buffer> from, std::error_code& ec) noexcept;
   /// Somebody else's call on the descriptor (accept, recvmsg) has found nothing to read: the next wait waits.
   void exhausted() noexcept;
@@ -142,8 +142,9 @@ class WSPROXY_EXPORT edge_socket {
   void hurry();
   void shutdown_send(std::error_code& ec) noexcept;  ///< FIN; reading goes on
   void close() noexcept;                             ///< waits end with asio::error::operation_aborted
-  /// Both at once: in one system call, if wsproxy has made the descriptor, by dialling or accepting, and the
-  /// process has not forked since. Else something may have a copy, which would withhold the FIN.
+  /// Both at once: in one system call, if the peer's end was read, wsproxy has made the descriptor by dialling or
+  /// accepting, and the process has not forked since. Else something may be unread, which would make a reset of
+  /// it, or something may have a copy, which would withhold the FIN; as one does that the host makes itself.
   void shutdown_send_and_close() noexcept;
   void cancel() noexcept;  ///< the same, and it stays open
 

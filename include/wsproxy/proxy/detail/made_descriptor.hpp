@@ -6,7 +6,8 @@
 namespace wsproxy::detail {
 
 /// How often this process has forked, counted from the first call on, which says 1. 0: it cannot be counted.
-/// posix_spawn() and vfork() are not counted: what wsproxy opens is closed by exec. From any thread.
+/// posix_spawn() and vfork() are not counted: what wsproxy opens is closed by exec. Nor are _Fork() and a bare
+/// clone(), which tell nobody. From any thread.
 WSPROXY_EXPORT unsigned forks() noexcept;
 
 /// A descriptor that was made when forks() said this before: while it says so, nothing has a copy of it.
@@ -15,7 +16,8 @@ struct made_descriptor {
   unsigned forks = 0;
 };
 
-/// close(). The peer hears of it (FIN), whoever else has a copy.
+/// close() of a connection whose peer's bytes have all been read. The peer hears of it (FIN), also if a child
+/// has a copy.
 WSPROXY_EXPORT void close_for_all(made_descriptor) noexcept;
 
 }  // namespace wsproxy::detail

@@ -162,10 +162,12 @@ class WSPROXY_EXPORT tunnel_machine {
   bool closes_exchanged(side s) const noexcept;
   bool awaits_end(side s) const noexcept;
   bool lingers(side s) const noexcept;
+  static bool is_half_closed(const peer&) noexcept;
   void silence_broken(side from) noexcept;
   void after_frames(side from, time_point now);
   void after_injection(side to, time_point now);
   void say_goodbye(side to, std::uint16_t code, std::string_view reason, time_point now);
+  void break_off(time_point now) noexcept;
   void advance(side s, time_point now) noexcept;
   void enter(side s, farewell, time_point now) noexcept;
   void begin_end(end_cause, std::error_code, side who) noexcept;
