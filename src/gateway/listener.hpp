@@ -10,7 +10,6 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/generic/stream_protocol.hpp>
 
-#include <wsproxy/proxy/detail/made_descriptor.hpp>
 #ifdef __linux__
 #include <wsproxy/proxy/edge_socket.hpp>
 #else

@@ -68,10 +68,10 @@ class WSPROXY_EXPORT fields {
   };
 
   fields() = default;
-  fields(const fields&);
-  fields& operator=(const fields&);
+  fields(const fields&);                 ///< the same lines
+  fields& operator=(const fields&);      ///< the same
   fields(fields&&) noexcept;             ///< the other is empty afterwards
-  fields& operator=(fields&&) noexcept;  ///< the same
+  fields& operator=(fields&&) noexcept;  ///< as well
   ~fields() = default;
   /// These lines, in this order.
   fields(std::initializer_list<field> lines) {

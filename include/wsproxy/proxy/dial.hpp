@@ -7,6 +7,7 @@
 #include <asio/async_result.hpp>
 #include <asio/generic/stream_protocol.hpp>
 
+#include <wsproxy/proxy/detail/made_descriptor.hpp>
 #include <wsproxy/proxy/stream.hpp>
 #include <wsproxy/upstream/backend.hpp>
 
