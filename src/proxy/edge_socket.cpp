@@ -135,7 +135,7 @@ std::error_code edge_socket::connected() const noexcept {
 std::size_t edge_socket::try_read(std::span<char> into, std::error_code& ec) noexcept {
   auto& s = *state_;
   const auto n = detail::receive_some(s.descriptor, into, ec);
-  s.drained |= ec == asio::error::eof;
+  if (n == 0 && ec == asio::error::eof) s.drained = true;
   // A short read has emptied the socket: asking again would only say so (epoll(7)).
   if (n < into.size() && !s.ended && (!ec || ec == asio::error::would_block)) s.readable = false;
   return n;

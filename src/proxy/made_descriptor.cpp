@@ -33,7 +33,7 @@ void close_for_all(made_descriptor which) noexcept {
   ++closing;
   if (which.forks == 0 || which.forks != count) ::shutdown(which.number, SHUT_WR);
   ::close(which.number);
-  --closing;
+  if (closing != 0) --closing;  // else this is a child that a signal handler forked meanwhile
 }
 
 }  // namespace wsproxy::detail

@@ -302,6 +302,26 @@ TEST_CASE("a drain for ever is not over at once") {
   CHECK(p.result().cause == wsproxy::end_cause::drained);
 }
 
+TEST_CASE("a client is closed behind the closing handshake, while its backend still holds the connection") {
+  proxy p;
+  for (const bool client_first : {true, false}) {
+    auto t = p.open();
+    // What it has sent behind its Close is no reason to lose the Close that answers it.
+    const auto farewell = client_frame(close_frame, close_payload(1000)) + client_frame(text, "late");
+    if (client_first) t.client.send(farewell);
+    else t.backend.send(server_frame(close_frame, close_payload(1000)));
+    CHECK(read_frame(client_first ? t.backend : t.client).code == close_frame);
+    if (client_first) t.backend.send(server_frame(close_frame, close_payload(1000)));
+    else t.client.send(client_frame(close_frame, close_payload(1000)));
+    auto& answered = client_first ? t.client : t.backend;
+    CHECK(read_frame(answered).code == close_frame);
+    CHECK(t.client.end() == ending::fin);
+    if (client_first) CHECK(read_frame(t.backend).payload == "late");
+    t.backend.shutdown_send();
+    CHECK(t.backend.end() == ending::fin);
+  }
+}
+
 TEST_CASE("a request head that does not come in time ends the connection silently, or with 408") {
   const bool told = GENERATE(false, true);
   const std::string part = GENERATE("", "GET / HT");

@@ -172,6 +172,7 @@ concept closable = requires(S& s, std::error_code& ec) {
   stream_traits<S>::cancel(s);
 };
 
+/// As the stream does it, or one after the other.
 template <class S> void shutdown_send_and_close(S& s) {
   if constexpr (requires { stream_traits<S>::shutdown_send_and_close(s); }) {
     stream_traits<S>::shutdown_send_and_close(s);
